@@ -1,0 +1,319 @@
+"""The ``dcgan-data`` command: parse, one library call, render.
+
+Libraries are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dcgan_data import __version__, recipe, render
+from dcgan_data.console import ConsoleReporter
+from dcgan_data.errors import BadRequest, DcganDataError
+from dcgan_data.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dcgan_data.plan import Job
+
+
+class _Group(TyperGroup):
+    """Turns the project's errors into one line on stderr and their exit code: the only place that does."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DcganDataError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print(
+                "interrupted: what is finished is kept; the same command goes on (train: with --resume)",
+                file=sys.stderr,
+            )
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+bench_app = typer.Typer(no_args_is_help=True, help="Measure speed and quality, as ratios within one run.")
+app.add_typer(bench_app, name="bench")
+
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(metavar="SRC", help="LSUN LMDB, folder of images, or a prepared set.", show_default=False),
+]
+SetArgument = Annotated[Path, typer.Argument(metavar="OUT", help="A prepared set.", show_default=False)]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Where to (default: out; a prepared SRC: itself)")
+]
+SizeOption = Annotated[int | None, typer.Option("--image-size", help="32, 64, 128 or 256 (default: 64)")]
+LimitOption = Annotated[int | None, typer.Option(help="Read only the first so many records.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seeds everything random (default: 0)")]
+WorkersOption = Annotated[int | None, typer.Option(help="Processes (default: one a core)")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+RejectedOption = Annotated[str, typer.Option(help="Exit with 3 if a larger share of the records is bad.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace this tool's own files in --out.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved recipe and plan, and stop.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about how it went.")]
+
+
+@app.command()
+def dedup(
+    src: SourceArgument,
+    out: OutOption = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="The paper's rule: all 128 bits collide (default).")
+    ] = True,
+    image_size: SizeOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    max_rejected: RejectedOption = "1%",
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Decode, crop, resize and de-duplicate SRC into a prepared set.
+
+    Example: dcgan-data dedup lsun/bedroom_train_lmdb --out out
+    """
+    resolved = _resolve(Recipe(), image_size, limit, seed, rule="exact")
+    _make(_job(resolved, src, out, workers, device, max_rejected, overwrite), dry_run, as_json, verbose)
+
+
+@app.command()
+def prepare(
+    src: SourceArgument,
+    out: OutOption = None,
+    image_size: SizeOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    max_rejected: RejectedOption = "1%",
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Decode, crop and resize SRC into a prepared set, removing nothing.
+
+    Example: dcgan-data prepare photos/ --out out --image-size 128
+    """
+    resolved = _resolve(Recipe(), image_size, limit, seed, rule="none")
+    _make(_job(resolved, src, out, workers, device, max_rejected, overwrite), dry_run, as_json, verbose)
+
+
+@app.command()
+def run(
+    recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML recipe.", show_default=False)],
+    source: Annotated[Path | None, typer.Option(help="Source, instead of the recipe's.")] = None,
+    out: OutOption = None,
+    image_size: SizeOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    max_rejected: RejectedOption = "1%",
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Make a prepared set by a recipe.
+
+    Example: dcgan-data run pipelines/lsun_bedroom.toml --source lsun/bedroom_train_lmdb --out out
+    """
+    resolved = _resolve(recipe.load_recipe(recipe_file), image_size, limit, seed)
+    src = source or Path(resolved.source.path)
+    if not source and not resolved.source.path:
+        raise BadRequest(f"{recipe_file}: names no source; give one with --source")
+    _make(_job(resolved, src, out, workers, device, max_rejected, overwrite), dry_run, as_json, verbose)
+
+
+@app.command()
+def report(out: SetArgument) -> None:
+    """Write OUT/report/index.html: counts, a contact sheet, duplicate groups, rejected records.
+
+    Example: dcgan-data report out
+    """
+    from dcgan_data.report import write_report
+
+    print(write_report(out))
+
+
+@app.command()
+def verify(out: SetArgument, as_json: JsonOption = False) -> None:
+    """Check OUT from its files alone: every byte, every count, every removal.
+
+    Example: dcgan-data verify out
+    """
+    from dcgan_data.verify import verify as check
+
+    result = check(out)
+    print(json.dumps(dataclasses.asdict(result)) if as_json else render.verification(out, result))
+
+
+@app.command()
+def train(
+    prepared: Annotated[Path, typer.Option(help="A prepared set; only kept images are used.")],
+    run_dir: Annotated[Path | None, typer.Option(help="Where to (default: runs/NAME OF THE SET)")] = None,
+    steps: Annotated[int | None, typer.Option(help="Minibatches; each updates either G or D.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the set (default: 25)")] = None,
+    width: Annotated[int, typer.Option(help="Channels of D's first layer; 128 is the paper's.")] = 128,
+    batch_size: Annotated[int, typer.Option(help="Images in a minibatch.")] = 128,
+    sample_every: Annotated[int, typer.Option(help="Steps between sample grids.")] = 100,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the paper's DCGAN on a prepared set.
+
+    Example: dcgan-data train --prepared out --width 32 --steps 300
+    """
+    from dcgan_data.train.config import TrainConfig
+    from dcgan_data.train.loop import train as run_training
+
+    config = TrainConfig(
+        prepared=prepared,
+        run_dir=run_dir or Path("runs") / prepared.resolve().name,
+        **_given(steps=steps, epochs=epochs, width=width, batch_size=batch_size, seed=seed, device=device),
+        sample_every=sample_every,
+        checkpoint_every=checkpoint_every,
+    )
+    with ConsoleReporter().training() as on_step:
+        summary = run_training(config, resume, on_step)
+    print(_as_json(summary) if as_json else render.training(summary))
+
+
+@app.command()
+def sample(
+    run_directory: RunArgument,
+    count: Annotated[int, typer.Option("-n", "--count", help="How many images.")] = 64,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The grid, a PNG file.")] = Path("grid.png"),
+    seed: SeedOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Draw images from a trained generator into one grid.
+
+    Example: dcgan-data sample runs/out -n 64 -o grid.png
+    """
+    from dcgan_data.train.sample import sample as draw
+
+    print(draw(run_directory, count, out, seed or 0, device))
+
+
+@bench_app.command("decode")
+def bench_decode(
+    source: Annotated[Path, typer.Option(help="An LSUN LMDB or a folder of images.")],
+    image_size: Annotated[int, typer.Option(help="32, 64, 128 or 256.")] = 64,
+    limit: LimitOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure our decode path against the plain way: full decode, Lanczos, PNGs in a zip, one process.
+
+    Example: dcgan-data bench decode --source lsun/bedroom_train_lmdb
+    """
+    from dcgan_data.bench import bench_decode as measure
+
+    result = measure(source, image_size, workers or _all_cores(), limit or 0)
+    print(_as_json(result) if as_json else render.decode_bench(result))
+
+
+def _resolve(
+    base: Recipe, image_size: int | None, limit: int | None, seed: int | None, rule: str | None = None
+) -> Recipe:
+    """The recipe with the options that were given put in."""
+    return dataclasses.replace(
+        base,
+        image=dataclasses.replace(base.image, **_given(size=image_size)),
+        source=dataclasses.replace(base.source, **_given(limit=limit)),
+        dedup=dataclasses.replace(base.dedup, **_given(rule=rule)),
+        **_given(seed=seed),
+    )
+
+
+def _job(
+    resolved: Recipe,
+    src: Path,
+    out: Path | None,
+    workers: int | None,
+    device: str,
+    max_rejected: str,
+    overwrite: bool,
+) -> Job:
+    from dcgan_data.plan import Job, default_out
+
+    count = _all_cores() if workers is None else workers
+    return Job(resolved, src, out or default_out(src), count, device, _share(max_rejected), overwrite)
+
+
+def _make(job: Job, dry_run: bool, as_json: bool, verbose: bool) -> None:
+    from dcgan_data.pipeline import run_job
+    from dcgan_data.plan import make_plan
+
+    if dry_run:
+        plan = make_plan(job)
+        print(_as_json(render.plan_values(job, plan)) if as_json else render.plan(job, plan))
+        return
+    info = run_job(job, ConsoleReporter())
+    print(render.set_json(job.out, info) if as_json else render.prepared_set(job.out, info, verbose))
+
+
+def _share(text: str) -> float:
+    """A share such as '1%' or '0.01'."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise BadRequest(f"--max-rejected {text}: expected a share such as 1% or 0.01") from None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Only the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _as_json(result: Any) -> str:
+    values = result if isinstance(result, dict) else dataclasses.asdict(result)
+    return json.dumps(values, indent=2, default=str)
+
+
+def _all_cores() -> int:
+    from dcgan_data.parallel import default_workers
+
+    return default_workers()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"dcgan-data {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Prepare image sets for generative models, remove near-duplicates, train and examine a DCGAN."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

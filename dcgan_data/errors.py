@@ -1,0 +1,36 @@
+"""Every error that a user can cause, and the exit code it ends the command with.
+
+    DcganDataError            1   caught once, in cli.main: one line on stderr, no traceback
+    |-- BadRequest            1   an option, recipe, or output directory that cannot be used as asked
+    |-- BadInput              1   a source, prepared set or run directory that cannot be read
+    |-- TrainingStopped       1   training cannot go on (non-finite loss)
+    `-- TooManyRejected       3   more records were rejected than --max-rejected allows; outputs are kept
+
+Usage errors (unknown option) end with 2, an interrupt with 130. A message says what is wrong,
+where, and what to do about it. Bad *data* is not an exception: it is a manifest row with a reason.
+Anything else that is raised is a bug and keeps its traceback.
+"""
+
+
+class DcganDataError(Exception):
+    """Base of all errors that a user can cause; ``exit_code`` is the command's exit status."""
+
+    exit_code = 1
+
+
+class BadRequest(DcganDataError):
+    """What was asked for cannot be done: an option, a recipe, an output directory in use."""
+
+
+class BadInput(DcganDataError):
+    """A source, a prepared set or a run directory that cannot be read as what it should be."""
+
+
+class TrainingStopped(DcganDataError):
+    """Training cannot continue, for example because a loss is not finite."""
+
+
+class TooManyRejected(DcganDataError):
+    """More records were rejected than allowed; everything written is kept for inspection."""
+
+    exit_code = 3

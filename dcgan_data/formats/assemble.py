@@ -1,0 +1,137 @@
+"""Staged rows and decisions -> ``manifest.parquet`` and ``duplicates.parquet``, shard by shard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcgan_data.formats.dataset import MANIFEST, PAIRS
+from dcgan_data.formats.manifest import (
+    DECISION_SCHEMA,
+    DUPLICATE,
+    KEPT,
+    MANIFEST_SCHEMA,
+    PAIR_SCHEMA,
+    RECORD_SCHEMA,
+    REJECTED,
+    Counts,
+    empty_decisions,
+    table_writer,
+)
+from dcgan_data.formats.staging import Staging
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What was decided about the N images of a set, numbered through all shards in source order."""
+
+    codes: np.ndarray
+    """uint8 (N, 16)."""
+    group: np.ndarray
+    """int64 (N,): number of the group, -1 if alone."""
+    kept_by: np.ndarray
+    """int64 (N,): the kept image that this removed image was checked against, -1 if it is kept."""
+    distance: np.ndarray
+    """int32 (N,): differing code bits to ``kept_by``; meaningless where that is -1."""
+    score: np.ndarray
+    """float32 (N,): similarity to ``kept_by``, NaN where the rule has none."""
+    pairs: dict[str, np.ndarray]
+    """Every checked pair: a, b (int64 image numbers), view, distance, score."""
+    findings: dict[str, Any]
+    """For ``dataset.json``: rule, thresholds, code health."""
+
+
+def write_manifest(
+    staging: Staging, shards: int, decisions: Decisions | None
+) -> tuple[Counts, dict[str, int]]:
+    """Write both tables; returns the counts, and the rejected rows by reason.
+
+    One shard is in memory at a time, besides the decisions and the keys of the images that stay.
+    """
+    keys = _image_keys(staging, shards) if decisions else None
+    statuses: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    offset = 0
+    with table_writer(staging.out / MANIFEST, MANIFEST_SCHEMA) as writer:
+        for shard in range(shards):
+            records = staging.read_records(shard)
+            rows = len(records) - records["row"].null_count
+            table = _decide(records, decisions, offset, keys)
+            writer.write_table(table)
+            offset += rows
+            statuses.update(_counts(table["status"]))
+            reasons.update(_counts(pc.split_pattern(table["reason"].drop_null(), ":", max_splits=1)))
+    with table_writer(staging.out / PAIRS, PAIR_SCHEMA) as writer:
+        if decisions:
+            writer.write_table(_pair_table(decisions, keys))
+    counts = Counts(statuses.total(), statuses[KEPT], statuses[DUPLICATE], statuses[REJECTED])
+    return counts, dict(sorted(reasons.items()))
+
+
+def _decide(records: pa.Table, decisions: Decisions | None, offset: int, keys: pa.Array | None) -> pa.Table:
+    """The manifest rows of one shard, whose first image is number ``offset``."""
+    if decisions is None:
+        columns = empty_decisions(len(records))
+        return pa.table({**_columns(records), **columns}, schema=MANIFEST_SCHEMA)
+    valid = records["row"].is_valid().to_numpy()
+    images = np.full(len(records), -1)
+    images[valid] = offset + np.arange(valid.sum())
+    removed = valid & (decisions.kept_by[images] >= 0)
+    kept_by = pa.array(decisions.kept_by[images], mask=~removed)
+    group = decisions.group[images]
+    score = decisions.score[images]
+    columns = {
+        "code": _binary_column(decisions.codes[images], valid),
+        "group": pa.array(group, mask=~valid | (group < 0)),
+        "duplicate_of": keys.take(kept_by) if keys is not None else None,
+        "distance": pa.array(decisions.distance[images], mask=~removed),
+        "score": pa.array(score, mask=~removed | np.isnan(score)),
+    }
+    status = np.where(removed, DUPLICATE, np.where(valid, KEPT, REJECTED))
+    table = {**_columns(records), "status": pa.array(status.tolist()), **columns}
+    return pa.table({name: table[name] for name in MANIFEST_SCHEMA.names}, schema=MANIFEST_SCHEMA)
+
+
+def _columns(records: pa.Table) -> dict[str, Any]:
+    return {name: records[name] for name in RECORD_SCHEMA.names}
+
+
+def _binary_column(codes: np.ndarray, valid: np.ndarray) -> pa.Array:
+    """uint8 (n, 16) as a fixed-size binary column, null where not ``valid``."""
+    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    data = pa.py_buffer(np.ascontiguousarray(codes).tobytes())
+    kind = DECISION_SCHEMA.field("code").type
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [bitmap, data])
+
+
+def _image_keys(staging: Staging, shards: int) -> pa.Array:
+    """Keys of all images, in order of their numbers."""
+    parts = []
+    for shard in range(shards):
+        table = staging.read_records(shard, ["key", "row"])
+        parts.extend(table.filter(table["row"].is_valid())["key"].chunks)
+    return pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+
+
+def _pair_table(decisions: Decisions, keys: pa.Array) -> pa.Table:
+    pairs = decisions.pairs
+    score = pairs["score"]
+    columns = {
+        "key_a": keys.take(pa.array(pairs["a"])),
+        "key_b": keys.take(pa.array(pairs["b"])),
+        "view": pa.array(pairs["view"].tolist(), pa.string()),
+        "distance": pa.array(pairs["distance"], pa.int32()),
+        "score": pa.array(score, pa.float32(), mask=np.isnan(score)),
+    }
+    return pa.table(columns, schema=PAIR_SCHEMA)
+
+
+def _counts(values: pa.ChunkedArray) -> dict[str, int]:
+    if pa.types.is_list(values.type):  # a reason's first word
+        values = pc.list_element(values, 0)
+    return {row["values"]: row["counts"] for row in pc.value_counts(values).to_pylist()}

@@ -1,0 +1,105 @@
+"""The manifest's schema: one row for every source record (and every face in it), in source order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dcgan_data.errors import BadInput
+from dcgan_data.formats.atomic import atomic_path
+
+KEPT, DUPLICATE, REJECTED = "kept", "duplicate", "rejected"
+
+RECORD_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("part", pa.int32(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("shard", pa.int32(), nullable=False),
+        pa.field("row", pa.int32()),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("box_x", pa.int32()),
+        pa.field("box_y", pa.int32()),
+        pa.field("box_w", pa.int32()),
+        pa.field("box_h", pa.int32()),
+        pa.field("sha256", pa.string()),
+    ]
+)
+"""What is known of a record once it is decoded (``prepare``). ``shard`` is the shard that the record
+belongs to; ``row`` is null for a rejected one. ``sha256`` is null for a file that could not be read."""
+
+DECISION_SCHEMA = pa.schema(
+    [
+        pa.field("code", pa.binary(16)),
+        pa.field("group", pa.int64()),
+        pa.field("duplicate_of", pa.string()),
+        pa.field("distance", pa.int32()),
+        pa.field("score", pa.float32()),
+    ]
+)
+"""What the whole set decides about a record (``deduplicate``)."""
+
+MANIFEST_SCHEMA = pa.schema([*RECORD_SCHEMA, *DECISION_SCHEMA])
+
+PAIR_SCHEMA = pa.schema(
+    [
+        pa.field("key_a", pa.string(), nullable=False),
+        pa.field("key_b", pa.string(), nullable=False),
+        pa.field("view", pa.string(), nullable=False),
+        pa.field("distance", pa.int32(), nullable=False),
+        pa.field("score", pa.float32()),
+    ]
+)
+"""``duplicates.parquet``: every checked pair."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the records of a set divide; every record read is in exactly one class."""
+
+    read: int
+    """Rows of the manifest."""
+    kept: int
+    """Rows whose pixels are for training."""
+    duplicate: int
+    """Rows removed because a kept row shows the same picture."""
+    rejected: int
+    """Rows without pixels, each with a reason."""
+
+    def __post_init__(self) -> None:
+        assert self.read == self.kept + self.duplicate + self.rejected, self
+
+
+def empty_decisions(rows: int) -> dict[str, pa.Array]:
+    """The decision columns of a set that was not de-duplicated: all null."""
+    return {field.name: pa.nulls(rows, field.type) for field in DECISION_SCHEMA}
+
+
+@contextmanager
+def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Write a parquet file row group by row group; it appears under its name only when complete."""
+    with atomic_path(path) as temporary:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            yield writer
+
+
+def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read a parquet file and hold its columns against ``schema``; BadInput if it is not that."""
+    try:
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow
+            if not found.equals(schema):
+                names = sorted(set(schema.names) ^ set(found.names)) or "types"
+                raise BadInput(f"{path}: not the expected columns (differing: {names})")
+            return file.read(columns=columns)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: missing") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadInput(f"{path}: not a readable parquet file ({error})") from None

@@ -1,0 +1,119 @@
+"""The state of an unfinished run, kept in ``out/.staging`` until ``dataset.json`` is written.
+
+    .staging/plan.json              what is being made: recipe, source, library versions
+    .staging/records/00000.parquet  manifest rows of shard 0; its presence means that the shard is done
+    .staging/codes/00000.npy        codes of shard 0
+
+A killed run leaves this directory; the same command reads it and goes on. ``out/.lock`` is held, by the
+operating system, for as long as a process works on ``out``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.formats.atomic import TEMPORARY_SUFFIX, atomic_path, write_json
+from dcgan_data.formats.dataset import AUTOENCODER, IMAGES, INDEX, MANIFEST, PAIRS
+from dcgan_data.formats.shards import FileStamp
+
+STAGING = ".staging"
+REPORT = "report"
+_LOCK = ".lock"
+
+
+class Staging:
+    """Paths and small files of a run in progress; every file in it is written atomically."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.path = out / STAGING
+
+    def records(self, shard: int) -> Path:
+        """Manifest rows of one shard."""
+        return self.path / "records" / f"{shard:05d}.parquet"
+
+    def codes(self, shard: int) -> Path:
+        """Codes of the rows of one shard."""
+        return self.path / "codes" / f"{shard:05d}.npy"
+
+    def read_plan(self) -> dict[str, Any] | None:
+        """What the run in progress is making; None when there is none."""
+        try:
+            plan: dict[str, Any] = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise BadInput(
+                f"{self.path}/plan.json: damaged ({error}); start afresh with --overwrite"
+            ) from None
+        return plan
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Record what is being made, before anything else is written."""
+        write_json(self.path / "plan.json", plan)
+
+    def write_records(self, shard: int, table: pa.Table, stamp: FileStamp, rows: int) -> None:
+        """Mark a shard as done: its manifest rows, and beside them the stamp of its pixels."""
+        notes = {"stamp": json.dumps(asdict(stamp)), "rows": str(rows)}
+        with atomic_path(self.records(shard)) as temporary:
+            pq.write_table(table.replace_schema_metadata(notes), temporary, compression="zstd")
+
+    def read_records(self, shard: int, columns: list[str] | None = None) -> pa.Table:
+        """The manifest rows of a finished shard."""
+        return pq.read_table(self.records(shard), columns=columns).replace_schema_metadata(None)
+
+    def shard_stamp(self, shard: int) -> tuple[FileStamp, int]:
+        """Stamp of a finished shard's pixels, and how many images it holds."""
+        notes = pq.read_schema(self.records(shard)).metadata
+        return FileStamp(**json.loads(notes[b"stamp"])), int(notes[b"rows"])
+
+    def remove(self) -> None:
+        """Drop the state of a finished run, and temporary files that a kill left behind."""
+        for leftover in (*self.out.glob(f"*{TEMPORARY_SUFFIX}"), *self.out.glob(f"*/*{TEMPORARY_SUFFIX}")):
+            leftover.unlink()
+        shutil.rmtree(self.path)
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold ``out`` for this process; BadRequest if another one works on it. A killed holder lets go."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / _LOCK, timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise BadRequest(
+            f"{out}: another run is working on it; wait for it to end, or choose another --out"
+        ) from None
+    except OSError as error:
+        raise BadRequest(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def remove_own_files(out: Path) -> None:
+    """Remove what this program writes into a prepared set, and nothing else (``--overwrite``)."""
+    (out / INDEX).unlink(missing_ok=True)  # first: from here on the set no longer claims to be complete
+    for name in (MANIFEST, PAIRS, AUTOENCODER):
+        (out / name).unlink(missing_ok=True)
+        (out / (name + TEMPORARY_SUFFIX)).unlink(missing_ok=True)
+    for pattern in (f"{IMAGES}/[0-9][0-9][0-9][0-9][0-9].npy*", f"{REPORT}/*.png", f"{REPORT}/*.html"):
+        for path in out.glob(pattern):
+            path.unlink()
+    for directory in (IMAGES, REPORT):
+        if (out / directory).is_dir() and not any((out / directory).iterdir()):
+            (out / directory).rmdir()
+    shutil.rmtree(out / STAGING, ignore_errors=True)

@@ -1,0 +1,183 @@
+"""Fit the 3072-128-3072 de-noising, dropout-regularised ReLU autoencoder (DCGAN paper, sec. 4.1.1).
+
+The paper gives the shape, "de-noising", "dropout" and "ReLU"; the rest is chosen here: inputs
+standardised per image, a linear decoder, mean squared error, Adam, early stop on held-out images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dcgan_data.ops.codes import CODE_BITS, INPUTS, Encoder, snap_to_grid
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to fit, as plain values; ``recipe.AutoencoderRecipe`` explains them."""
+
+    standardise: bool
+    noise: str
+    noise_level: float
+    dropout: float
+    holdout: float
+    batch_size: int
+    learning_rate: float
+    max_updates: int
+    max_epochs: int
+    patience: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The fitted weights and how the fit went."""
+
+    encoder: Encoder
+    """Ready to hash with, on the fixed-point grid."""
+    decoder_weight: np.ndarray
+    """float32 (128, 3072)."""
+    decoder_bias: np.ndarray
+    """float32 (3072,)."""
+    holdout_losses: list[float]
+    """Mean squared reconstruction error on held-out images after each epoch, in units of the input."""
+    updates: int
+    """Gradient steps taken."""
+
+
+class Autoencoder(nn.Module):
+    """Linear 3072-128, ReLU, dropout, linear 128-3072."""
+
+    def __init__(self, dropout: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(INPUTS, CODE_BITS)
+        self.decoder = nn.Linear(CODE_BITS, INPUTS)
+        self.dropout = dropout
+        for layer in (self.encoder, self.decoder):
+            nn.init.normal_(layer.weight, 0.0, layer.in_features**-0.5, generator=generator)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, inputs: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+        """Reconstruct float32 (B, 3072); ``keep`` (B, 128) is the dropout mask, None outside of fitting."""
+        code = F.relu(self.encoder(inputs))
+        if keep is not None:
+            code = code * keep / (1.0 - self.dropout)
+        reconstruction: torch.Tensor = self.decoder(code)
+        return reconstruction
+
+
+def fit_autoencoder(
+    pixels: np.ndarray,
+    settings: FitSettings,
+    device: torch.device,
+    on_epoch: Callable[[int, float], None] | None = None,
+) -> FitResult:
+    """Fit on uint8 (N, 3072) images, N >= 1, and snap the encoder to the grid.
+
+    The same bytes for the same pixels, settings and kind of processor: on the CPU one thread does the
+    arithmetic, so that the number of cores does not change the order of sums. A GPU gives other weights.
+    """
+    order = np.random.default_rng(settings.seed).permutation(len(pixels))
+    held = max(1, round(len(pixels) * settings.holdout))
+    holdout = pixels[order[:held]]
+    training = pixels[order[held:]] if held < len(pixels) else holdout
+    with _one_torch_thread():
+        generator = torch.Generator().manual_seed(settings.seed)
+        model = Autoencoder(settings.dropout, generator).to(device)
+        losses, updates = _fit(model, training, holdout, settings, on_epoch)
+    weight = model.encoder.weight.detach().cpu().numpy().T
+    return FitResult(
+        Encoder(
+            snap_to_grid(weight, zero_sum=settings.standardise),
+            model.encoder.bias.detach().cpu().numpy().astype(np.float64),
+            settings.standardise,
+        ),
+        model.decoder.weight.detach().cpu().numpy().T.copy(),
+        model.decoder.bias.detach().cpu().numpy().copy(),
+        losses,
+        updates,
+    )
+
+
+def _fit(
+    model: Autoencoder,
+    training: np.ndarray,
+    holdout: np.ndarray,
+    settings: FitSettings,
+    on_epoch: Callable[[int, float], None] | None,
+) -> tuple[list[float], int]:
+    """Adam until the held-out loss stops falling; leaves the best epoch's weights in ``model``."""
+    device = model.encoder.weight.device
+    draws = torch.Generator(device).manual_seed(settings.seed + 1)
+    shuffler = np.random.default_rng(settings.seed + 2)
+    optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    best, losses, updates = float("inf"), [], 0
+    best_state = {name: value.clone() for name, value in model.state_dict().items()}
+    for epoch in range(settings.max_epochs):
+        order = shuffler.permutation(len(training))
+        for start in range(0, len(order), settings.batch_size):
+            rows = np.sort(order[start : start + settings.batch_size])
+            clean = to_inputs(training[rows], settings.standardise, device)
+            keep = (
+                torch.rand(len(rows), CODE_BITS, generator=draws, device=device) >= settings.dropout
+            ).float()
+            loss = F.mse_loss(model(_corrupt(clean, settings, draws), keep), clean)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            updates += 1
+            if updates == settings.max_updates:
+                break
+        losses.append(_holdout_loss(model, holdout, settings))
+        if on_epoch:
+            on_epoch(epoch + 1, losses[-1])
+        if losses[-1] < best:
+            best = losses[-1]
+            best_state = {name: value.clone() for name, value in model.state_dict().items()}
+        stale = len(losses) - 1 - losses.index(min(losses))
+        if stale >= settings.patience or updates >= settings.max_updates:
+            break
+    model.load_state_dict(best_state)
+    return losses, updates
+
+
+def to_inputs(pixels: np.ndarray, standardise: bool, device: torch.device) -> torch.Tensor:
+    """uint8 (B, 3072) -> float32: mean 0 and deviation 1 per image, or plainly [-1, 1]."""
+    values = torch.from_numpy(pixels).to(device).float()
+    if not standardise:
+        return values / 127.5 - 1.0
+    values = values - values.mean(dim=1, keepdim=True)
+    # A flat image becomes zeros instead of amplified rounding.
+    return values / values.std(dim=1, correction=0, keepdim=True).clamp_min(1.0)
+
+
+def _corrupt(clean: torch.Tensor, settings: FitSettings, draws: torch.Generator) -> torch.Tensor:
+    if settings.noise == "mask":
+        return clean * (torch.rand(clean.shape, generator=draws, device=clean.device) >= settings.noise_level)
+    return clean + settings.noise_level * torch.randn(clean.shape, generator=draws, device=clean.device)
+
+
+@torch.no_grad()
+def _holdout_loss(model: Autoencoder, holdout: np.ndarray, settings: FitSettings) -> float:
+    device = model.encoder.weight.device
+    total = 0.0
+    for start in range(0, len(holdout), 1024):
+        clean = to_inputs(holdout[start : start + 1024], settings.standardise, device)
+        total += float(F.mse_loss(model(clean), clean)) * len(clean)
+    return total / len(holdout)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,212 @@
+"""Encoded bytes -> one uint8 square, by one stated policy whatever the format and the decoder.
+
+- The bytes are sniffed; names are never trusted. Dimensions are checked before any pixel is decoded.
+- EXIF orientation is applied. Transparency goes over white. 16-bit samples keep their high byte.
+  CMYK, grey and palette become RGB. Of an animation, the first frame.
+- Damaged data is rejected, never half decoded: libjpeg's warnings count as errors.
+
+JPEG goes through libjpeg-turbo (simplejpeg: strict, and scaled while decoding), plain lossy WebP through
+OpenCV, everything else through Pillow.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from dcgan_data.ops.crop import Box, centre_box, orient_box, orient_image, orient_size, reduction_for
+from dcgan_data.ops.exif import exif_orientation, jpeg_orientation
+
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""Formats that can be told by their first bytes, and whose readers run no other program."""
+
+_JUNK_IN_HEADER = re.compile(r"extraneous bytes before marker 0x(c[0-24]|d[abd]|e.|fe)")
+"""libjpeg's warning for stray bytes before a header segment. They harm no pixel, and Pillow reads such files;
+the same warning before a restart or end marker (0xd0 to 0xd9) means lost image data."""
+
+
+class BadImage(Exception):
+    """This record cannot become pixels. ``reason`` starts with one word: the class of the failure."""
+
+    def __init__(self, reason: str, width: int | None = None, height: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.width = width
+        self.height = height
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """What decoding needs to know, as plain values."""
+
+    image_size: int
+    """Side of the result in pixels."""
+    quality: bool = False
+    """Lanczos from at least twice the size, instead of area averages."""
+    max_pixels: int = 50_000_000
+    """More than this in the header, and the image is not decoded."""
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """A decoded square and where it came from."""
+
+    pixels: np.ndarray
+    """uint8 (S, S, 3), RGB."""
+    width: int
+    """Of the upright source, pixels."""
+    height: int
+    """Of the upright source, pixels."""
+    box: Box
+    """The crop, in pixels of the upright source."""
+
+
+def decode_square(data: bytes, settings: DecodeSettings) -> DecodedImage:
+    """Decode, turn upright, crop the centre and resize one image; BadImage says why it cannot be done."""
+    if not data:
+        raise BadImage("empty")
+    if data[:3] == b"\xff\xd8\xff":
+        return _decode_jpeg(data, settings)
+    if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8 ":
+        return _decode_plain_webp(data, settings)
+    return _decode_other(data, settings)
+
+
+def _decode_jpeg(data: bytes, settings: DecodeSettings) -> DecodedImage:
+    try:
+        height, width, colour, _ = simplejpeg.decode_jpeg_header(data, strict=False)
+    except KeyError:  # a chroma layout that simplejpeg has no name for
+        return _decode_other(data, settings)
+    except ValueError as error:
+        raise BadImage(f"corrupt: {_one_line(error)}") from None
+    if colour in ("CMYK", "YCCK"):
+        return _decode_other(data, settings)
+    orientation = jpeg_orientation(data)
+    _check_size(*orient_size(width, height, orientation), settings)
+    reduction = _reduction(width, height, settings)
+    # Ceilings: what libjpeg makes of a width that is no multiple of the reduction.
+    want_height, want_width = -(-height // reduction), -(-width // reduction)
+    try:
+        image = simplejpeg.decode_jpeg(data, "RGB", min_height=want_height, min_width=want_width, strict=True)
+    except ValueError as error:
+        if _JUNK_IN_HEADER.search(str(error)):
+            return _decode_other(data, settings)
+        word = "truncated" if "remature end" in str(error) else "corrupt"
+        raise BadImage(f"{word}: {_one_line(error)}", *orient_size(width, height, orientation)) from None
+    assert image.shape[:2] == (want_height, want_width), (image.shape, width, height, reduction)
+    box = centre_box(width, height, reduction)
+    x, y, side = box.x // reduction, box.y // reduction, box.side // reduction
+    pixels = _resize(image[y : y + side, x : x + side], settings)
+    return _upright(pixels, width, height, box, orientation)
+
+
+def _decode_plain_webp(data: bytes, settings: DecodeSettings) -> DecodedImage:
+    """Lossy WebP without the extended header: no alpha, no animation and no metadata are possible."""
+    if len(data) < 30 or int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise BadImage("truncated: shorter than its RIFF header says")
+    width = int.from_bytes(data[26:28], "little") & 0x3FFF
+    height = int.from_bytes(data[28:30], "little") & 0x3FFF
+    _check_size(width, height, settings)
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        bgr = None
+    if bgr is None or bgr.shape[:2] != (height, width):
+        raise BadImage("corrupt: WebP data does not decode", width, height)
+    box = centre_box(width, height, _reduction(width, height, settings))
+    cropped = bgr[box.y : box.y + box.side, box.x : box.x + box.side]
+    # Colours are swapped after the resize: far fewer pixels.
+    return DecodedImage(np.ascontiguousarray(_resize(cropped, settings)[..., ::-1]), width, height, box)
+
+
+def _decode_other(data: bytes, settings: DecodeSettings) -> DecodedImage:
+    # Pillow's readers raise almost any exception on hostile bytes, from struct.error to KeyError;
+    # whichever it is, this record is bad and the run goes on.
+    width = height = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
+                width, height = image.size
+                _check_size(width, height, settings)
+                image.load()
+                # Again: a TIFF may have been turned upright by now. (A PNG's EXIF may follow its pixels.)
+                width, height = image.size
+                orientation = 1 if image.format == "TIFF" else exif_orientation(image.info.get("exif", b""))
+                box = centre_box(width, height, _reduction(width, height, settings))
+                rgb = _to_rgb(image, (box.x, box.y, box.x + box.side, box.y + box.side))
+    except BadImage:
+        raise
+    except UnidentifiedImageError:
+        raise BadImage("not_an_image: no supported format in its first bytes") from None
+    except Image.DecompressionBombError:
+        raise BadImage("too_many_pixels") from None
+    except Exception as error:  # noqa: BLE001
+        word = "truncated" if "truncated" in str(error).lower() else "corrupt"
+        raise BadImage(f"{word}: {_one_line(error)}", width, height) from None
+    return _upright(_resize(rgb, settings), width, height, box, orientation)
+
+
+def _check_size(width: int, height: int, settings: DecodeSettings) -> None:
+    if width < 1 or height < 1:
+        raise BadImage(f"no_pixels: {width}x{height}", width, height)
+    if width * height > settings.max_pixels:
+        raise BadImage(f"too_many_pixels: over {settings.max_pixels}", width, height)
+    if min(width, height) < settings.image_size:
+        raise BadImage(f"too_small: short side under {settings.image_size}", width, height)
+
+
+def _reduction(width: int, height: int, settings: DecodeSettings) -> int:
+    wanted = settings.image_size * (2 if settings.quality else 1)
+    return reduction_for(min(width, height), wanted)
+
+
+def _to_rgb(image: Image.Image, edges: tuple[int, int, int, int]) -> np.ndarray:
+    """The crop of a loaded Pillow image as uint8 RGB, transparency over white."""
+    transparent = image.info.get("transparency")
+    # Pillow opens a 16-bit PGM as mode I, scaled to 65535; elsewhere mode I has no known range.
+    sixteen_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    image = image.crop(edges)
+    if sixteen_bit:
+        samples = np.asarray(image)
+        grey = (samples >> 8).astype(np.uint8)
+        if isinstance(transparent, int):
+            grey[samples == transparent] = 255
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise BadImage(f"unsupported: 32-bit samples (mode {image.mode})", *image.size)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparent is not None:
+        rgba = image.convert("RGBA")
+        canvas = Image.new("RGBA", rgba.size, "white")
+        canvas.alpha_composite(rgba)
+        image = canvas
+    return np.asarray(image.convert("RGB"))
+
+
+def _resize(square: np.ndarray, settings: DecodeSettings) -> np.ndarray:
+    """uint8 (Q, Q, 3) with Q >= S -> (S, S, 3). Never OpenCV's linear or cubic: they alias."""
+    size = settings.image_size
+    if len(square) == size:
+        return square
+    if settings.quality:
+        picture = Image.fromarray(np.ascontiguousarray(square))
+        return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _upright(pixels: np.ndarray, width: int, height: int, box: Box, orientation: int) -> DecodedImage:
+    if orientation == 1:
+        return DecodedImage(pixels, width, height, box)
+    size = orient_size(width, height, orientation)
+    return DecodedImage(orient_image(pixels, orientation), *size, orient_box(box, width, height, orientation))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

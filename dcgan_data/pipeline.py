@@ -1,0 +1,253 @@
+"""Recipe + source -> prepared set: the drivers in their order, and the rules for resuming.
+
+    nothing in out            -> start
+    unfinished, same job      -> go on where it stopped
+    finished, same job        -> nothing to do
+    anything else             -> refused, naming what differs (``--overwrite`` starts afresh)
+
+A source that is itself a prepared set is not decoded again: its shards are copied, or used where they
+are if ``out`` is the same directory.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from dcgan_data import deduplicate, prepare
+from dcgan_data.errors import BadRequest, TooManyRejected
+from dcgan_data.formats.assemble import Decisions, write_manifest
+from dcgan_data.formats.atomic import atomic_path
+from dcgan_data.formats.dataset import (
+    AUTOENCODER,
+    INDEX,
+    MANIFEST,
+    PAIRS,
+    DatasetInfo,
+    read_info,
+    shard_name,
+    write_info,
+)
+from dcgan_data.formats.manifest import KEPT, RECORD_SCHEMA, REJECTED
+from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.formats.shards import stamp_file
+from dcgan_data.formats.staging import Staging, locked, remove_own_files
+from dcgan_data.ops.decode import DecodeSettings
+from dcgan_data.plan import Job, Plan, free_bytes, make_plan
+from dcgan_data.recipe import Recipe, differing_keys, recipe_from_dict
+from dcgan_data.report import write_report
+from dcgan_data.reporter import Reporter
+from dcgan_data.versions import library_versions
+
+
+def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
+    """Make the set, or finish it, or find it finished; returns its index.
+
+    Raises TooManyRejected after everything is written, if too many records were rejected.
+    """
+    plan = make_plan(job)
+    with locked(job.out):
+        if job.overwrite and not job.in_place:
+            remove_own_files(job.out)
+        info = _finished(job, plan, reporter)
+        if info is None:
+            _check_disk(job.out, plan.disk_bytes)
+            reporter.say(plan.summary(job))
+            info = _make(job, plan, reporter)
+    _check_rejected(info, job)
+    return info
+
+
+def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
+    staging = Staging(job.out)
+    timings: dict[str, float] = {}
+    _begin(job, plan, staging, reporter)
+    with _timed(timings, "prepare"):
+        shards = _stage_records(job, plan, staging, reporter)
+    rows = [staging.shard_stamp(shard)[1] for shard in range(shards)]
+    images = deduplicate.ImageSet(staging, rows, plan.recipe.image.size)
+    decisions = None
+    if plan.recipe.dedup.rule != "none" and any(rows):
+        decisions = _deduplicate(job, plan.recipe, images, reporter, timings)
+    info = _finish(plan, images, decisions, timings)
+    write_report(job.out)
+    staging.remove()
+    return info
+
+
+def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
+    """Write the plan, or hold it against the one that a killed run left."""
+    wanted = {**plan.identity(), "libraries": library_versions(), "in_place": job.in_place}
+    note = {**wanted, "origin": plan.source, "full_recipe": plan.recipe.as_dict()}
+    if plan.prepared and job.in_place:
+        _stage_in_place(plan.prepared, staging, note)
+        return
+    staged = staging.read_plan()
+    if staged is None:
+        if not job.overwrite:
+            _refuse_foreign_files(job.out)
+        staging.write_plan(note)
+        return
+    differing = differing_keys({key: staged[key] for key in wanted}, wanted)
+    if differing:
+        raise BadRequest(
+            f"{job.out}: holds an unfinished run of another job: {'; '.join(differing)}; "
+            "finish that one, choose another --out, or start afresh with --overwrite"
+        )
+    reporter.say(f"{job.out}: going on with an unfinished run")
+
+
+def _stage_records(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> int:
+    """Bring every shard's pixels and rows into ``out``; returns the number of shards."""
+    if plan.shards:
+        image = plan.recipe.image
+        settings = DecodeSettings(image.size, image.filter == "quality", image.max_pixels)
+        with reporter.stage("decode", plan.source["records"], "images") as stage:
+            for done in prepare.prepare(plan.shards, settings, job.out, job.workers):
+                stage.advance(done)
+        return len(plan.shards)
+    if plan.prepared is None or job.in_place:
+        return len(list(staging.path.glob("records/*.parquet")))
+    with reporter.stage("copy", sum(plan.prepared.info.shard_rows), "images") as stage:
+        for shard, rows in enumerate(plan.prepared.info.shard_rows):
+            if not prepare.shard_is_done(staging, shard):
+                with atomic_path(job.out / shard_name(shard)) as temporary:
+                    shutil.copyfile(plan.prepared.path / shard_name(shard), temporary)
+                _stage_rows_of_set(plan.prepared, staging, [shard])
+            stage.advance(rows)
+    return len(plan.prepared.info.shard_rows)
+
+
+def _deduplicate(
+    job: Job, recipe: Recipe, images: deduplicate.ImageSet, reporter: Reporter, timings: dict[str, float]
+) -> Decisions:
+    with _timed(timings, "fit"), reporter.stage("fit", recipe.autoencoder.max_epochs, "epochs") as stage:
+        deduplicate.fit(
+            images,
+            recipe.autoencoder,
+            recipe.seed,
+            job.device,
+            lambda epoch, loss: stage.advance(1, f"held-out loss {loss:.4f}"),
+        )
+    with _timed(timings, "encode"), reporter.stage("encode", sum(images.shard_rows), "images") as stage:
+        for done in deduplicate.encode_all(images, recipe.dedup.min_contrast, job.workers):
+            stage.advance(done)
+    with _timed(timings, "decide"):
+        return deduplicate.decide(images, recipe.dedup)
+
+
+def _finish(
+    plan: Plan, images: deduplicate.ImageSet, decisions: Decisions | None, timings: dict[str, float]
+) -> DatasetInfo:
+    """Write the tables, then the index: the last file, whose presence means complete."""
+    staging = images.staging
+    shards = range(len(images.shard_rows))
+    counts, reasons = write_manifest(staging, len(shards), decisions)
+    files = {shard_name(shard): staging.shard_stamp(shard)[0] for shard in shards}
+    for name in (MANIFEST, PAIRS, AUTOENCODER):
+        if (staging.out / name).exists():
+            files[name] = stamp_file(staging.out / name)
+    info = DatasetInfo(
+        recipe=plan.recipe.as_dict(),
+        source=plan.source,
+        image_size=images.image_size,
+        shard_rows=images.shard_rows,
+        counts=counts,
+        rejected=reasons,
+        deduplication=decisions.findings if decisions else {},
+        libraries=library_versions(),
+        files=files,
+        timings={stage: round(seconds, 3) for stage, seconds in timings.items()},
+    )
+    write_info(staging.out, info)
+    return info
+
+
+def _finished(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo | None:
+    """The index of a set that is complete already; BadRequest if it is another job's."""
+    if not (job.out / INDEX).exists():
+        return None
+    info = read_info(job.out)
+    there = Plan(recipe_from_dict(info.recipe), info.source, [], None, 0).identity()
+    differing = differing_keys(there, plan.identity())
+    if not differing:
+        if Staging(job.out).path.exists():  # killed between the index and the clean-up
+            write_report(job.out)
+            Staging(job.out).remove()
+        reporter.say(f"{job.out}: already complete with this recipe and source; nothing to do")
+        return info
+    if plan.prepared and job.in_place:
+        return None
+    hint = ""
+    if all(key.startswith(("dedup.", "autoencoder."), 7) for key in differing if key.startswith("recipe.")):
+        hint = f" ('dcgan-data dedup {job.out}' decides anew without decoding)"
+    raise BadRequest(
+        f"{job.out}: complete, but made otherwise: {'; '.join(differing)}; "
+        f"choose another --out, or replace it with --overwrite{hint}"
+    )
+
+
+def _stage_in_place(prepared: PreparedSet, staging: Staging, note: dict[str, Any]) -> None:
+    """Turn a complete set back into an unfinished one; a kill leaves it in one of the two states."""
+    if staging.path.exists():  # of a kill before the index was removed: the set is still complete
+        staging.remove()
+    _stage_rows_of_set(prepared, staging, range(len(prepared.info.shard_rows)))
+    staging.write_plan(note)
+    (prepared.path / INDEX).unlink()
+
+
+def _stage_rows_of_set(prepared: PreparedSet, staging: Staging, shards: Iterable[int]) -> None:
+    """The manifest of a set as staged rows, with every earlier removal undone."""
+    table = prepared.manifest(RECORD_SCHEMA.names)
+    rejected = pc.equal(table["status"], REJECTED)
+    status = pc.if_else(rejected, REJECTED, KEPT)
+    table = table.set_column(table.schema.get_field_index("status"), RECORD_SCHEMA.field("status"), status)
+    for shard in shards:
+        rows = table.filter(pc.equal(table["shard"], shard)).cast(RECORD_SCHEMA)
+        stamp = prepared.info.files[shard_name(shard)]
+        staging.write_records(shard, rows, stamp, prepared.info.shard_rows[shard])
+
+
+def _refuse_foreign_files(out: Path) -> None:
+    """Never mix with a user's own files: an ``out`` that is not empty must be ours."""
+    foreign = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))
+    if foreign:
+        raise BadRequest(
+            f"{out}: not empty and not a prepared set (it holds {', '.join(foreign[:3])}"
+            f"{', ...' if len(foreign) > 3 else ''}); choose another --out"
+        )
+
+
+def _check_disk(out: Path, needed: int) -> None:
+    """BadRequest if the rest of the set does not fit; what a killed run left is counted as there."""
+    present = sum(path.stat().st_size for path in out.glob("images/*.npy"))
+    free = free_bytes(out)
+    if needed - present > free:
+        raise BadRequest(
+            f"{out}: needs about {needed - present:,} bytes more, {free:,} are free; "
+            "make room, choose another --out, or a smaller --image-size or --limit"
+        )
+
+
+def _check_rejected(info: DatasetInfo, job: Job) -> None:
+    share = info.counts.rejected / info.counts.read
+    if share > job.max_rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in info.rejected.items())
+        raise TooManyRejected(
+            f"{job.out}: {info.counts.rejected:,} of {info.counts.read:,} records were rejected ({reasons}), "
+            f"over --max-rejected {job.max_rejected:.3g}; all is kept: see column 'reason' of {MANIFEST}, "
+            "or allow more with --max-rejected"
+        )
+
+
+@contextmanager
+def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[name] = time.perf_counter() - start

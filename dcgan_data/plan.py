@@ -1,0 +1,148 @@
+"""What is to be made: the job as asked, and the plan once its source is opened. Writes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.formats.dataset import INDEX
+from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.formats.staging import Staging
+from dcgan_data.recipe import ImageRecipe, Recipe, SourceRecipe, differing_keys, recipe_from_dict
+from dcgan_data.sources import Shard, open_source
+from dcgan_data.sources.base import source_summary
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to make, from what, and where to."""
+
+    recipe: Recipe
+    """Everything that changes the output."""
+    source: Path
+    """Raw images, or a prepared set."""
+    out: Path
+    """Directory of the prepared set."""
+    workers: int = 1
+    """Processes."""
+    device: str = "auto"
+    """Where the autoencoder is fitted: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one."""
+    max_rejected: float = 0.01
+    """Share of rejected records above which the run ends with TooManyRejected, all outputs kept."""
+    overwrite: bool = False
+    """Remove what this program wrote into ``out`` before, and start afresh."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise BadRequest(f"--workers {self.workers}: expected 1 or more")
+        if not 0 <= self.max_rejected <= 1:
+            raise BadRequest(f"--max-rejected {self.max_rejected}: expected a share from 0% to 100%")
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the set is its own source."""
+        return self.source.resolve() == self.out.resolve()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job with its source opened: what will be done, before anything is written."""
+
+    recipe: Recipe
+    """As resolved: for a prepared source with that set's own [source] and [image]."""
+    source: dict[str, Any]
+    """Summary of the source, for ``dataset.json``."""
+    shards: list[Shard]
+    """Tasks; empty for a prepared source."""
+    prepared: PreparedSet | None
+    """The source, when it is a prepared set."""
+    disk_bytes: int
+    """Estimated size of the finished set."""
+
+    def summary(self, job: Job) -> str:
+        """What will be done, in one line."""
+        size = f"{self.recipe.image.size}x{self.recipe.image.size} px"
+        disk = f"about {self.disk_bytes / 1e9:.2f} GB" if self.disk_bytes else "no new pixels"
+        return (
+            f"{self.source['records']:,} records ({self.source['kind']} {self.source['path']}) -> {job.out}, "
+            f"{size}, {disk}, {free_bytes(job.out) / 1e9:,.1f} GB free, {job.workers} workers"
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for two runs to be the same job. Paths and names may differ."""
+        recipe = self.recipe.as_dict()
+        del recipe["name"], recipe["source"]["path"]
+        fingerprint = {"kind": self.source["kind"], "fingerprint": self.source["fingerprint"]}
+        return {"recipe": recipe, "source": fingerprint}
+
+
+def default_out(source: Path) -> Path:
+    """Where a job goes when nothing is said: a prepared set stays in place, all else goes to ``out``."""
+    is_set = (source / INDEX).exists() or Staging(source).path.exists()
+    return source if is_set else Path("out")
+
+
+def free_bytes(out: Path) -> int:
+    """Free space where ``out`` is or will be."""
+    existing = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+def make_plan(job: Job) -> Plan:
+    """Open the source and work out the job; writes nothing. BadInput, BadRequest."""
+    if (job.source / INDEX).exists():
+        return _plan_for_set(job)
+    staged = Staging(job.source).read_plan()
+    if staged and job.in_place and staged["in_place"]:
+        return _plan_for_staged_set(job, staged)
+    if staged:
+        raise BadInput(
+            f"{job.source}: an unfinished set; run the command that was making it again to complete it"
+        )
+    if job.out.resolve().is_relative_to(job.source.resolve()):
+        raise BadRequest(
+            f"--out {job.out}: lies inside the source {job.source}; choose a directory outside of it"
+        )
+    recipe = job.recipe
+    source = open_source(job.source, recipe.records_per_shard, recipe.source.limit)
+    return Plan(recipe, source_summary(source), list(source.shards()), None, _disk_bytes(len(source), recipe))
+
+
+def _plan_for_set(job: Job) -> Plan:
+    prepared = PreparedSet.open(job.source)
+    recipe = _recipe_for_set(job.recipe, recipe_from_dict(prepared.info.recipe), job.source)
+    size = 0 if job.in_place else _disk_bytes(prepared.info.counts.read, recipe)
+    return Plan(recipe, prepared.info.source, [], prepared, size)
+
+
+def _plan_for_staged_set(job: Job, staged: dict[str, Any]) -> Plan:
+    """An in-place run that was killed: its plan says what the set was made from."""
+    recipe = _recipe_for_set(job.recipe, recipe_from_dict(staged["full_recipe"]), job.source)
+    return Plan(recipe, staged["origin"], [], None, 0)
+
+
+def _recipe_for_set(asked: Recipe, made_with: Recipe, path: Path) -> Recipe:
+    """The pixels of a set are as they are: keep its [source] and [image], refuse other wishes."""
+    for section, default in (("source", SourceRecipe()), ("image", ImageRecipe())):
+        wish, fact = getattr(asked, section), getattr(made_with, section)
+        if wish not in (default, fact):
+            differing = differing_keys(dataclasses.asdict(fact), dataclasses.asdict(wish), f"{section}.")
+            raise BadRequest(
+                f"{path}: a prepared set; {'; '.join(differing)}: prepare it anew from its source"
+            )
+    return dataclasses.replace(
+        asked,
+        name=made_with.name,
+        source=made_with.source,
+        image=made_with.image,
+        records_per_shard=made_with.records_per_shard,
+    )
+
+
+def _disk_bytes(records: int, recipe: Recipe) -> int:
+    """Pixels, and about 300 bytes a record for the tables (staged and final)."""
+    return records * (recipe.image.size**2 * 3 + 300)

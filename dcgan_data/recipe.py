@@ -1,0 +1,198 @@
+"""A recipe says how a prepared set is made: frozen dataclasses, read from TOML, strict.
+
+Everything that changes a byte of the output is a field here; what does not (workers, device, where to)
+is an option of the command. The resolved recipe is stored in ``dataset.json``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from dcgan_data.errors import BadRequest
+
+IMAGE_SIZES = (32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class SourceRecipe:
+    """[source]: which records are read."""
+
+    path: str = ""
+    """Where the images are; the command's SRC or --source wins. Relative to the current directory."""
+    limit: int = 0
+    """Read only the first so many records; 0 reads all."""
+
+    def __post_init__(self) -> None:
+        _require(self.limit >= 0, "source.limit", self.limit, "0 (all) or a number of records")
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """[image]: how a record becomes pixels (DCGAN paper, sec. 4)."""
+
+    size: int = 64
+    """Side of the stored square in pixels: 32, 64, 128 or 256."""
+    filter: str = "fast"
+    """``fast``: scaled JPEG decode, then area average. ``quality``: Lanczos from at least twice the size."""
+    max_pixels: int = 50_000_000
+    """Records whose header promises more pixels are rejected unread (decompression bombs)."""
+
+    def __post_init__(self) -> None:
+        _require(self.size in IMAGE_SIZES, "image.size", self.size, f"one of {IMAGE_SIZES}")
+        _require(self.filter in ("fast", "quality"), "image.filter", self.filter, "'fast' or 'quality'")
+        _require(self.max_pixels > 0, "image.max_pixels", self.max_pixels, "a positive number of pixels")
+
+
+@dataclass(frozen=True)
+class AutoencoderRecipe:
+    """[autoencoder]: the 3072-128-3072 de-noising, dropout, ReLU autoencoder (paper, sec. 4.1.1).
+
+    The paper gives the shape and the kinds of regularisation; every number below is this project's.
+    """
+
+    standardise: bool = True
+    """Bring every image to mean 0 and standard deviation 1 first, so that brightness and contrast
+    do not change the code."""
+    noise: str = "mask"
+    """Corruption of the input while fitting: ``mask`` (values set to 0) or ``gauss`` (noise added)."""
+    noise_level: float = 0.2
+    """Share of masked values, or standard deviation of the Gaussian noise in units of the input's."""
+    dropout: float = 0.5
+    """Share of the 128 code units dropped while fitting."""
+    max_images: int = 200_000
+    """Fit on a seeded sample of at most so many images."""
+    holdout: float = 0.05
+    """Share of that sample kept out of fitting, to stop on."""
+    batch_size: int = 256
+    """Images in one update."""
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    max_updates: int = 8000
+    """Never more updates than this ..."""
+    max_epochs: int = 20
+    """... and never more passes over the sample."""
+    patience: int = 2
+    """Stop after so many epochs without a better held-out reconstruction loss."""
+
+    def __post_init__(self) -> None:
+        _require(self.noise in ("mask", "gauss"), "autoencoder.noise", self.noise, "'mask' or 'gauss'")
+        _require(self.noise_level >= 0, "autoencoder.noise_level", self.noise_level, "0 or more")
+        masks_all = self.noise == "mask" and self.noise_level >= 1
+        _require(not masks_all, "autoencoder.noise_level", self.noise_level, "less than 1 for 'mask'")
+        _require(0 <= self.dropout < 1, "autoencoder.dropout", self.dropout, "0 or more, less than 1")
+        _require(0 < self.holdout < 1, "autoencoder.holdout", self.holdout, "between 0 and 1")
+        for name in ("max_images", "batch_size", "max_updates", "max_epochs", "patience"):
+            _require(getattr(self, name) >= 1, f"autoencoder.{name}", getattr(self, name), "1 or more")
+        _require(self.learning_rate > 0, "autoencoder.learning_rate", self.learning_rate, "more than 0")
+
+
+@dataclass(frozen=True)
+class DedupRecipe:
+    """[dedup]: which images count as the same, and which of them stays."""
+
+    rule: str = "exact"
+    """``exact``: all 128 bits collide, as in the paper (sec. 4.1.1). ``none``: nothing is removed."""
+    min_contrast: float = 4.0
+    """Images whose 32x32 pixels have a smaller standard deviation (grey levels, of 255) say too little for
+    a code: they are duplicates only if their pixels are equal."""
+
+    def __post_init__(self) -> None:
+        _require(self.rule in ("exact", "none"), "dedup.rule", self.rule, "'exact' or 'none'")
+        _require(self.min_contrast >= 0, "dedup.min_contrast", self.min_contrast, "0 or more")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a prepared set depends on, besides its source."""
+
+    name: str = "default"
+    """For people; shown in the report."""
+    seed: int = 0
+    """Seeds the sample, the autoencoder and the corruption."""
+    records_per_shard: int = 8192
+    """Source records in one shard, whatever the number of workers."""
+    source: SourceRecipe = field(default_factory=SourceRecipe)
+    """[source]"""
+    image: ImageRecipe = field(default_factory=ImageRecipe)
+    """[image]"""
+    autoencoder: AutoencoderRecipe = field(default_factory=AutoencoderRecipe)
+    """[autoencoder]"""
+    dedup: DedupRecipe = field(default_factory=DedupRecipe)
+    """[dedup]"""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
+        _require(self.records_per_shard >= 1, "records_per_shard", self.records_per_shard, "1 or more")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The resolved recipe as plain values, every default written out."""
+        return asdict(self)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a TOML recipe; BadRequest names the file, the key and the nearest valid one."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadRequest(f"{path}: no such recipe; see pipelines/*.toml for examples") from None
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"{path}: not a readable TOML file ({error})") from None
+    try:
+        return recipe_from_dict(values)
+    except BadRequest as error:
+        raise BadRequest(f"{path}: {error}") from None
+
+
+def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+    """Build a recipe from plain values; BadRequest on an unknown key, a wrong type or a bad value."""
+    recipe: Recipe = _build(Recipe, values, "")
+    return recipe
+
+
+def differing_keys(a: dict[str, Any], b: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of what differs between two plain recipes, with both values."""
+    found = []
+    for key in sorted(a.keys() | b.keys()):
+        old, new = a.get(key), b.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differing_keys(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key} (there: {old!r}, asked: {new!r})")
+    return found
+
+
+def _build(cls: type[Any], values: dict[str, Any], prefix: str) -> Any:
+    known = [f.name for f in fields(cls)]
+    types = get_type_hints(cls)
+    arguments = {}
+    for key, value in values.items():
+        if key not in known:
+            raise BadRequest(_unknown_key(prefix + key, key, known, prefix))
+        arguments[key] = _convert(types[key], value, prefix + key)
+    return cls(**arguments)
+
+
+def _convert(expected: type[Any], value: Any, name: str) -> Any:
+    if is_dataclass(expected):
+        if not isinstance(value, dict):
+            raise BadRequest(f"{name}: {value!r} is not a table; write [{name}]")
+        return _build(expected, value, f"{name}.")
+    if expected is float and type(value) is int:
+        return float(value)
+    if type(value) is not expected:
+        raise BadRequest(f"{name}: {value!r} is not of type {expected.__name__}")
+    return value
+
+
+def _unknown_key(full_name: str, key: str, known: list[str], prefix: str) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+    return f"{full_name}: unknown key; did you mean '{prefix}{near}'? (known: {', '.join(known)})"
+
+
+def _require(condition: bool, name: str, value: Any, expected: str) -> None:
+    if not condition:
+        raise BadRequest(f"{name}: {value!r} is not allowed; expected {expected}")

@@ -1,0 +1,111 @@
+"""Results as text for a person, or as values for a script."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # names only: rendering needs none of these modules at run time
+    from dcgan_data.bench import DecodeBench
+    from dcgan_data.formats.dataset import DatasetInfo
+    from dcgan_data.plan import Job, Plan
+    from dcgan_data.train.loop import TrainSummary
+    from dcgan_data.verify import Verification
+
+
+def prepared_set(out: Path, info: DatasetInfo, verbose: bool) -> str:
+    """What was made, and what to do next."""
+    counts = info.counts
+    lines = [
+        f"{out}: {counts.read:,} read = {counts.kept:,} kept + {counts.duplicate:,} duplicates "
+        f"+ {counts.rejected:,} rejected, {info.image_size}x{info.image_size} px",
+        *(f"  rejected: {reason} {count:,}" for reason, count in info.rejected.items()),
+        *(
+            f"  passed over: {count:,} files named *{kind}"
+            for kind, count in info.source["passed_over"].items()
+        ),
+        f"look:  {out}/report/index.html",
+        f"train: dcgan-data train --prepared {out}",
+    ]
+    if verbose:
+        stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in info.timings.items())
+        lines += [f"time:  {stages}", *(f"  {key}: {value}" for key, value in info.deduplication.items())]
+    return "\n".join(lines)
+
+
+def set_json(out: Path, info: DatasetInfo) -> str:
+    """The same for a script: the counts, and what ``dataset.json`` says beside them."""
+    values = {
+        "out": str(out),
+        **vars(info.counts),
+        "rejected_by_reason": info.rejected,
+        "image_size": info.image_size,
+        "deduplication": info.deduplication,
+        "content_sha256": info.content_sha256,
+        "timings": info.timings,
+    }
+    return json.dumps(values, indent=2)
+
+
+def plan_values(job: Job, plan: Plan) -> dict[str, Any]:
+    """What a run would do (``--dry-run``)."""
+    return {
+        "source": plan.source,
+        "out": str(job.out),
+        "recipe": plan.recipe.as_dict(),
+        "workers": job.workers,
+        "disk_bytes": plan.disk_bytes,
+    }
+
+
+def plan(job: Job, plan: Plan) -> str:
+    """The resolved recipe as TOML, and the plan in one line."""
+    lines = []
+    sections = plan.recipe.as_dict()
+    for key, value in sorted(sections.items(), key=lambda item: isinstance(item[1], dict)):
+        if isinstance(value, dict):
+            lines += ["", f"[{key}]", *(f"{name} = {_toml(inner)}" for name, inner in value.items())]
+        else:
+            lines.append(f"{key} = {_toml(value)}")
+    return "\n".join([*lines, "", f"# {plan.summary(job)}"])
+
+
+def verification(out: Path, result: Verification) -> str:
+    """What was proved."""
+    return (
+        f"{out}: good. {result.files} files have their recorded bytes, {result.rows:,} rows add up, "
+        f"{result.removals:,} removed images each name a kept one"
+    )
+
+
+def training(summary: TrainSummary) -> str:
+    """How a training run ended, and where to look."""
+    return "\n".join(
+        [
+            f"{summary.run_dir}: {summary.steps:,} steps in {summary.seconds:,.0f} s "
+            f"({summary.images_per_s:,.0f} images/s)",
+            f"look:   {summary.grid}",
+            f"sample: dcgan-data sample {summary.run_dir} -n 64 -o grid.png",
+        ]
+    )
+
+
+def decode_bench(result: DecodeBench) -> str:
+    """Rates side by side."""
+    rows = (
+        ("plain way, 1 process", result.plain_images_per_s, f"{result.plain_peak_mb:6.0f} MB peak"),
+        ("ours, 1 process", result.one_worker_images_per_s, ""),
+        (
+            f"ours, {result.workers} processes",
+            result.ours_images_per_s,
+            f"{result.worker_peak_mb:6.0f} MB peak each",
+        ),
+    )
+    lines = [f"{name:<22}{rate:8,.0f} images/s  {memory}".rstrip() for name, rate, memory in rows]
+    head = f"{result.images:,} images to {result.image_size} px"
+    return "\n".join([head, *lines, f"{'speedup':<22}{result.speedup:8.1f} times the plain way"])
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value)

@@ -1,0 +1,98 @@
+"""A folder of image files, recursive, in the order of their relative paths' bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dcgan_data.sources.base import Record, text_key
+
+EXTENSIONS = frozenset(
+    b".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .tga .avif .jp2 .j2k".split()
+)
+"""Files with these extensions are records, and so are files without any (their content is sniffed).
+Others (labels, archives) are passed over and counted by extension."""
+
+
+class FolderSource:
+    """All image files below a directory. In memory is one bytes object a file, its relative path."""
+
+    kind = "folder"
+
+    def __init__(self, root: Path, records_per_shard: int, limit: int = 0) -> None:
+        self.path = str(root.resolve())
+        passed_over: Counter[str] = Counter()
+        self._paths = sorted(_walk(os.fsencode(root), b"", passed_over, ()))
+        if limit:
+            del self._paths[limit:]
+        self.passed_over = dict(sorted(passed_over.items()))
+        digest = hashlib.sha256()
+        for path in self._paths:
+            digest.update(path + b"\0")
+        self.fingerprint = digest.hexdigest()
+        self._records_per_shard = records_per_shard
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def shards(self) -> Sequence[FolderShard]:
+        """Runs of consecutive paths."""
+        step = self._records_per_shard
+        starts = range(0, len(self._paths), step)
+        return [FolderShard(self.path, tuple(self._paths[start : start + step])) for start in starts]
+
+
+@dataclass(frozen=True)
+class FolderShard:
+    """Some files of a folder, read one after another."""
+
+    root: str
+    """The folder."""
+    paths: tuple[bytes, ...]
+    """Paths relative to it."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Record]:
+        root = os.fsencode(self.root)
+        for path in self.paths:
+            key = text_key(path)
+            try:
+                with open(os.path.join(root, path), "rb") as file:
+                    yield Record(key, file.read())
+            except OSError as error:
+                yield Record(key, b"", error.strerror or type(error).__name__)
+
+
+def _walk(
+    root: bytes, below: bytes, passed_over: Counter[str], ancestors: tuple[tuple[int, int], ...]
+) -> Iterator[bytes]:
+    """Relative paths of the image files under ``root/below``. Links are followed, but never in a circle."""
+    directory = os.path.join(root, below)
+    identity = os.stat(directory)
+    here = (identity.st_dev, identity.st_ino)
+    if here in ancestors:
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(b".") or entry.name == b"__MACOSX":
+                continue
+            path = os.path.join(below, entry.name)
+            if entry.is_dir():
+                yield from _walk(root, path, passed_over, (*ancestors, here))
+            elif _is_record(entry, passed_over):
+                yield path
+
+
+def _is_record(entry: os.DirEntry[bytes], passed_over: Counter[str]) -> bool:
+    extension = os.path.splitext(entry.name)[1].lower()
+    if extension and extension not in EXTENSIONS:
+        passed_over[text_key(extension)] += 1
+        return False
+    # A dangling link is a record that cannot be read; pipes and devices are none at all.
+    return entry.is_file() or entry.is_symlink()

@@ -1,0 +1,91 @@
+"""Re-check a prepared set from its files alone; needs neither torch nor cv2."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcgan_data.errors import BadInput
+from dcgan_data.formats.dataset import shard_name
+from dcgan_data.formats.manifest import DUPLICATE, KEPT, REJECTED
+from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.formats.shards import open_shard, stamp_file
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked; every check passed, or BadInput would have been raised."""
+
+    files: int
+    """Files whose size and hash are as in ``dataset.json``."""
+    rows: int
+    """Manifest rows."""
+    removals: int
+    """Removed rows, each of which names a kept row of its own group."""
+
+
+def verify(path: Path) -> Verification:
+    """Check a set's files, counts, pixels and removals; BadInput names the first thing that is wrong."""
+    prepared = PreparedSet.open(path)
+    _check_files(prepared)
+    table = prepared.manifest()
+    _check_counts(prepared, table)
+    _check_rows(prepared, table)
+    removals = _check_removals(prepared, table)
+    return Verification(len(prepared.info.files), len(table), removals)
+
+
+def _check_files(prepared: PreparedSet) -> None:
+    for name, stamp in sorted(prepared.info.files.items()):
+        path = prepared.path / name
+        try:
+            found = stamp_file(path)
+        except OSError as error:
+            raise BadInput(f"{path}: {error.strerror}, but dataset.json lists it; {_REMEDY}") from None
+        if found.bytes != stamp.bytes:
+            raise BadInput(f"{path}: {found.bytes} bytes, dataset.json says {stamp.bytes}; {_REMEDY}")
+        if found.sha256 != stamp.sha256:
+            raise BadInput(f"{path}: its bytes were changed (sha256 differs from dataset.json); {_REMEDY}")
+
+
+def _check_counts(prepared: PreparedSet, table: pa.Table) -> None:
+    counts = prepared.info.counts
+    found = Counter(table["status"].to_pylist())
+    expected = {KEPT: counts.kept, DUPLICATE: counts.duplicate, REJECTED: counts.rejected}
+    if len(table) != counts.read or any(found[name] != number for name, number in expected.items()):
+        raise BadInput(
+            f"{prepared.path}: the manifest has {dict(found)}, dataset.json says {expected}; {_REMEDY}"
+        )
+
+
+def _check_rows(prepared: PreparedSet, table: pa.Table) -> None:
+    """Every image of every shard belongs to exactly one manifest row, in order."""
+    pixels = table.filter(table["row"].is_valid())
+    shard, row = pixels["shard"].to_numpy(), pixels["row"].to_numpy()
+    for number, rows in enumerate(prepared.info.shard_rows):
+        open_shard(prepared.path / shard_name(number), rows, prepared.info.image_size)
+        if not np.array_equal(row[shard == number], np.arange(rows)):
+            raise BadInput(
+                f"{prepared.path}: the manifest does not list the {rows} images of shard {number} in order"
+            )
+
+
+def _check_removals(prepared: PreparedSet, table: pa.Table) -> int:
+    """Every removed row names a kept row of the same group."""
+    removed = table.filter(pc.equal(table["status"], DUPLICATE)).select(["key", "duplicate_of", "group"])
+    kept = table.filter(pc.equal(table["status"], KEPT)).select(["key", "group"])
+    kept = kept.rename_columns(["duplicate_of", "kept_group"])
+    joined = removed.join(kept, "duplicate_of")
+    wrong = joined.filter(pc.invert(pc.fill_null(pc.equal(joined["group"], joined["kept_group"]), False)))
+    if len(wrong):
+        key, named = wrong["key"][0], wrong["duplicate_of"][0]
+        raise BadInput(f"{prepared.path}: {key} is removed for {named}, which is not a kept row of its group")
+    return len(removed)
+
+
+_REMEDY = "run the command that made the set again with --overwrite"
