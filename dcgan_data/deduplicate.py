@@ -54,7 +54,7 @@ def fit(
     recipe: AutoencoderRecipe,
     seed: int,
     device: str = "auto",
-    on_epoch: Callable[[int, float], None] | None = None,
+    on_look: Callable[[int, float], None] | None = None,
 ) -> None:
     """Fit the autoencoder on a seeded sample and write it; keeps one of the same recipe and seed."""
     path = images.staging.out / AUTOENCODER
@@ -69,7 +69,7 @@ def fit(
     settings = FitSettings(**values, seed=seed)
     sample = sample_pixels(images, max_images, seed)
     place = resolve_device(device)
-    result = fit_autoencoder(sample, settings, place, on_epoch)
+    result = fit_autoencoder(sample, settings, place, on_look)
     tensors = {
         "encoder.weight": result.encoder.weight,
         "encoder.bias": result.encoder.bias,

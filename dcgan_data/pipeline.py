@@ -34,10 +34,11 @@ from dcgan_data.formats.dataset import (
     shard_name,
     write_info,
 )
+from dcgan_data.formats.lock import locked
 from dcgan_data.formats.manifest import KEPT, RECORD_SCHEMA, REJECTED
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
-from dcgan_data.formats.staging import Staging, locked, remove_own_files
+from dcgan_data.formats.staging import Staging, remove_own_files
 from dcgan_data.ops.decode import DecodeSettings
 from dcgan_data.plan import Job, Plan, free_bytes, make_plan
 from dcgan_data.recipe import Recipe, differing_keys, recipe_from_dict
@@ -52,7 +53,7 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
     Raises TooManyRejected after everything is written, if too many records were rejected.
     """
     plan = make_plan(job)
-    with locked(job.out):
+    with locked(job.out, "--out"):
         if job.overwrite and not job.in_place:
             remove_own_files(job.out)
         info = _finished(job, plan, reporter)
@@ -127,13 +128,13 @@ def _stage_records(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -
 def _deduplicate(
     job: Job, recipe: Recipe, images: deduplicate.ImageSet, reporter: Reporter, timings: dict[str, float]
 ) -> Decisions:
-    with _timed(timings, "fit"), reporter.stage("fit", recipe.autoencoder.max_epochs, "epochs") as stage:
+    with _timed(timings, "fit"), reporter.stage("fit", recipe.autoencoder.max_updates, "updates") as stage:
         deduplicate.fit(
             images,
             recipe.autoencoder,
             recipe.seed,
             job.device,
-            lambda epoch, loss: stage.advance(1, f"held-out loss {loss:.4f}"),
+            lambda updates, loss: stage.advance(updates, f"held-out loss {loss:.4f}"),
         )
     with _timed(timings, "encode"), reporter.stage("encode", sum(images.shard_rows), "images") as stage:
         for done in deduplicate.encode_all(images, recipe.dedup.min_contrast, job.workers):

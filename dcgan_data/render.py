@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # names only: rendering needs none of these modules at run time
     from dcgan_data.bench import DecodeBench
+    from dcgan_data.demo import DemoTruth
     from dcgan_data.formats.dataset import DatasetInfo
     from dcgan_data.plan import Job, Plan
+    from dcgan_data.tour import Tour
     from dcgan_data.train.loop import TrainSummary
     from dcgan_data.verify import Verification
 
@@ -87,6 +89,28 @@ def training(summary: TrainSummary) -> str:
             f"({summary.images_per_s:,.0f} images/s)",
             f"look:   {summary.grid}",
             f"sample: dcgan-data sample {summary.run_dir} -n 64 -o grid.png",
+        ]
+    )
+
+
+def drawn(directory: Path, truth: DemoTruth) -> str:
+    """What was drawn."""
+    return f"{directory}/lsun: {truth.count:,} bedrooms, {len(truth.copies):,} of them planted copies"
+
+
+def tour(directory: Path, result: Tour) -> str:
+    """What the demo found and made, and where to look."""
+    score = result.score
+    kinds = [f"  {kind:<13}{score.found[kind]:>5} of {planted}" for kind, planted in score.planted.items()]
+    found, planted = sum(score.found.values()), sum(score.planted.values())
+    return "\n".join(
+        [
+            prepared_set(directory / "out", result.info, verbose=False),
+            "",
+            f"planted copies found: {found:,} of {planted:,}; wrong removals: {len(score.wrong)}",
+            *kinds,
+            "",
+            training(result.training),
         ]
     )
 

@@ -1,7 +1,7 @@
 """Files that are either whole or absent: write to ``NAME.tmp``, fsync, rename.
 
 The temporary name is fixed, so that work redone after a kill overwrites its own leftovers. Two
-writers never meet: whoever writes into a directory holds its lock (``formats.staging``).
+writers never meet: whoever writes into a directory holds its lock (``formats.lock``).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
         yield temporary
-        _flush_to_disk(temporary)
+        flush_to_disk(temporary)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_to_disk(path.parent)
+    flush_to_disk(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -37,7 +37,7 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """fsync a file or a directory, so that a power cut cannot leave a renamed but empty file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

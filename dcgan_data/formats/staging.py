@@ -4,32 +4,28 @@
     .staging/records/00000.parquet  manifest rows of shard 0; its presence means that the shard is done
     .staging/codes/00000.npy        codes of shard 0
 
-A killed run leaves this directory; the same command reads it and goes on. ``out/.lock`` is held, by the
-operating system, for as long as a process works on ``out``.
+A killed run leaves this directory; the same command reads it and goes on. Who works on
+``out`` holds its lock (``formats.lock``).
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import TEMPORARY_SUFFIX, atomic_path, write_json
 from dcgan_data.formats.dataset import AUTOENCODER, IMAGES, INDEX, MANIFEST, PAIRS
 from dcgan_data.formats.shards import FileStamp
 
 STAGING = ".staging"
 REPORT = "report"
-_LOCK = ".lock"
 
 
 class Staging:
@@ -83,25 +79,6 @@ class Staging:
         for leftover in (*self.out.glob(f"*{TEMPORARY_SUFFIX}"), *self.out.glob(f"*/*{TEMPORARY_SUFFIX}")):
             leftover.unlink()
         shutil.rmtree(self.path)
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold ``out`` for this process; BadRequest if another one works on it. A killed holder lets go."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(out / _LOCK, timeout=0)
-        lock.acquire()
-    except filelock.Timeout:
-        raise BadRequest(
-            f"{out}: another run is working on it; wait for it to end, or choose another --out"
-        ) from None
-    except OSError as error:
-        raise BadRequest(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def remove_own_files(out: Path) -> None:

@@ -17,6 +17,9 @@ from torch.nn import functional as F
 
 from dcgan_data.ops.codes import CODE_BITS, INPUTS, Encoder, snap_to_grid
 
+_GAIN = 0.005
+"""A held-out loss that is lower by less than this share counts as no better."""
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -30,7 +33,7 @@ class FitSettings:
     batch_size: int
     learning_rate: float
     max_updates: int
-    max_epochs: int
+    evaluate_every: int
     patience: int
     seed: int
 
@@ -46,7 +49,7 @@ class FitResult:
     decoder_bias: np.ndarray
     """float32 (3072,)."""
     holdout_losses: list[float]
-    """Mean squared reconstruction error on held-out images after each epoch, in units of the input."""
+    """Mean squared reconstruction error on held-out images at each look, in units of the input."""
     updates: int
     """Gradient steps taken."""
 
@@ -56,8 +59,9 @@ class Autoencoder(nn.Module):
 
     def __init__(self, dropout: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.encoder = nn.Linear(INPUTS, CODE_BITS)
-        self.decoder = nn.Linear(CODE_BITS, INPUTS)
+        # By way of "meta": torch's own initialisation would draw from the global generator.
+        self.encoder = nn.Linear(INPUTS, CODE_BITS, device="meta").to_empty(device="cpu")
+        self.decoder = nn.Linear(CODE_BITS, INPUTS, device="meta").to_empty(device="cpu")
         self.dropout = dropout
         for layer in (self.encoder, self.decoder):
             nn.init.normal_(layer.weight, 0.0, layer.in_features**-0.5, generator=generator)
@@ -76,7 +80,7 @@ def fit_autoencoder(
     pixels: np.ndarray,
     settings: FitSettings,
     device: torch.device,
-    on_epoch: Callable[[int, float], None] | None = None,
+    on_look: Callable[[int, float], None] | None = None,
 ) -> FitResult:
     """Fit on uint8 (N, 3072) images, N >= 1, and snap the encoder to the grid.
 
@@ -90,7 +94,7 @@ def fit_autoencoder(
     with _one_torch_thread():
         generator = torch.Generator().manual_seed(settings.seed)
         model = Autoencoder(settings.dropout, generator).to(device)
-        losses, updates = _fit(model, training, holdout, settings, on_epoch)
+        losses, updates = _fit(model, training, holdout, settings, on_look)
     weight = model.encoder.weight.detach().cpu().numpy().T
     return FitResult(
         Encoder(
@@ -110,41 +114,46 @@ def _fit(
     training: np.ndarray,
     holdout: np.ndarray,
     settings: FitSettings,
-    on_epoch: Callable[[int, float], None] | None,
+    on_look: Callable[[int, float], None] | None,
 ) -> tuple[list[float], int]:
-    """Adam until the held-out loss stops falling; leaves the best epoch's weights in ``model``."""
+    """Adam until the held-out loss stops falling; leaves the best weights in ``model``."""
     device = model.encoder.weight.device
     draws = torch.Generator(device).manual_seed(settings.seed + 1)
-    shuffler = np.random.default_rng(settings.seed + 2)
+    batches = _batches(len(training), settings)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
-    best, losses, updates = float("inf"), [], 0
-    best_state = {name: value.clone() for name, value in model.state_dict().items()}
-    for epoch in range(settings.max_epochs):
-        order = shuffler.permutation(len(training))
-        for start in range(0, len(order), settings.batch_size):
-            rows = np.sort(order[start : start + settings.batch_size])
-            clean = to_inputs(training[rows], settings.standardise, device)
-            keep = (
-                torch.rand(len(rows), CODE_BITS, generator=draws, device=device) >= settings.dropout
-            ).float()
+    best, losses, stale, updates = float("inf"), list[float](), 0, 0
+    best_state = _copy(model)
+    while updates < settings.max_updates and stale < settings.patience:
+        span = min(settings.evaluate_every, settings.max_updates - updates)
+        for _ in range(span):
+            clean = to_inputs(training[next(batches)], settings.standardise, device)
+            keep = torch.rand(len(clean), CODE_BITS, generator=draws, device=device) >= settings.dropout
             loss = F.mse_loss(model(_corrupt(clean, settings, draws), keep), clean)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            updates += 1
-            if updates == settings.max_updates:
-                break
+        updates += span
         losses.append(_holdout_loss(model, holdout, settings))
-        if on_epoch:
-            on_epoch(epoch + 1, losses[-1])
+        stale = 0 if losses[-1] < best * (1 - _GAIN) else stale + 1
         if losses[-1] < best:
-            best = losses[-1]
-            best_state = {name: value.clone() for name, value in model.state_dict().items()}
-        stale = len(losses) - 1 - losses.index(min(losses))
-        if stale >= settings.patience or updates >= settings.max_updates:
-            break
+            best, best_state = losses[-1], _copy(model)
+        if on_look:
+            on_look(span, losses[-1])
     model.load_state_dict(best_state)
     return losses, updates
+
+
+def _batches(count: int, settings: FitSettings) -> Iterator[np.ndarray]:
+    """Row numbers of one batch after the other, each pass over the images in a new order; endless."""
+    shuffler = np.random.default_rng(settings.seed + 2)
+    while True:
+        order = shuffler.permutation(count)
+        for start in range(0, count, settings.batch_size):
+            yield np.sort(order[start : start + settings.batch_size])
+
+
+def _copy(model: Autoencoder) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def to_inputs(pixels: np.ndarray, standardise: bool, device: torch.device) -> torch.Tensor:

@@ -37,7 +37,7 @@ def snap_to_grid(weight: np.ndarray, zero_sum: bool) -> np.ndarray:
     """Round float (3072, 128) weights to the grid; with ``zero_sum``, make every column sum to exactly 0.
 
     A zero-sum column does not see the image's mean, which therefore need not be subtracted from the pixels:
-    they stay integers. The columns move by less than one grid step.
+    they stay integers. No weight moves by more than one and a half grid steps.
     """
     weight = weight.astype(np.float64)
     if zero_sum:

@@ -15,6 +15,7 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,6 +86,8 @@ def _decode_jpeg(data: bytes, settings: DecodeSettings) -> DecodedImage:
     except KeyError:  # a chroma layout that simplejpeg has no name for
         return _decode_other(data, settings)
     except ValueError as error:
+        if "subsampling" in str(error):  # one that libjpeg-turbo's own interface has no name for
+            return _decode_other(data, settings)
         raise BadImage(f"corrupt: {_one_line(error)}") from None
     if colour in ("CMYK", "YCCK"):
         return _decode_other(data, settings)
@@ -140,6 +143,8 @@ def _decode_other(data: bytes, settings: DecodeSettings) -> DecodedImage:
                 # Again: a TIFF may have been turned upright by now. (A PNG's EXIF may follow its pixels.)
                 width, height = image.size
                 orientation = 1 if image.format == "TIFF" else exif_orientation(image.info.get("exif", b""))
+                if image.format == "PNG" and "transparency" in image.info:
+                    image.info["transparency"] = _eight_bit(image.info["transparency"], image.mode, data[24])
                 box = centre_box(width, height, _reduction(width, height, settings))
                 rgb = _to_rgb(image, (box.x, box.y, box.x + box.side, box.y + box.side))
     except BadImage:
@@ -168,11 +173,22 @@ def _reduction(width: int, height: int, settings: DecodeSettings) -> int:
     return reduction_for(min(width, height), wanted)
 
 
+def _eight_bit(transparent: Any, mode: str, depth: int) -> Any:
+    """A PNG's transparent level or colour: Pillow brings the pixels to 8 bits, but leaves this as it was."""
+    if mode == "L" and depth < 8:
+        return transparent * 255 // (2**depth - 1)
+    if mode == "RGB" and depth == 16:
+        return tuple(sample >> 8 for sample in transparent)
+    return transparent
+
+
 def _to_rgb(image: Image.Image, edges: tuple[int, int, int, int]) -> np.ndarray:
     """The crop of a loaded Pillow image as uint8 RGB, transparency over white."""
     transparent = image.info.get("transparency")
     # Pillow opens a 16-bit PGM as mode I, scaled to 65535; elsewhere mode I has no known range.
     sixteen_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
+    if image.mode in ("I", "F") and not sixteen_bit:
+        raise BadImage(f"unsupported: 32-bit samples (mode {image.mode})", *image.size)
     image = image.crop(edges)
     if sixteen_bit:
         samples = np.asarray(image)
@@ -180,8 +196,6 @@ def _to_rgb(image: Image.Image, edges: tuple[int, int, int, int]) -> np.ndarray:
         if isinstance(transparent, int):
             grey[samples == transparent] = 255
         return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        raise BadImage(f"unsupported: 32-bit samples (mode {image.mode})", *image.size)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or transparent is not None:
         rgba = image.convert("RGBA")
         canvas = Image.new("RGBA", rgba.size, "white")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcgan_data.errors import BadInput
 from dcgan_data.sources.base import Record, text_key
 
 EXTENSIONS = frozenset(
@@ -26,7 +28,11 @@ class FolderSource:
     def __init__(self, root: Path, records_per_shard: int, limit: int = 0) -> None:
         self.path = str(root.resolve())
         passed_over: Counter[str] = Counter()
-        self._paths = sorted(_walk(os.fsencode(root), b"", passed_over, ()))
+        try:
+            self._paths = sorted(_walk(os.fsencode(root), b"", passed_over, ()))
+        except OSError as error:
+            where = os.fsdecode(error.filename or root)
+            raise BadInput(f"{where}: {error.strerror}; make it readable, or move it out of {root}") from None
         if limit:
             del self._paths[limit:]
         self.passed_over = dict(sorted(passed_over.items()))
@@ -83,10 +89,17 @@ def _walk(
             if entry.name.startswith(b".") or entry.name == b"__MACOSX":
                 continue
             path = os.path.join(below, entry.name)
-            if entry.is_dir():
+            if _is_directory(entry):
                 yield from _walk(root, path, passed_over, (*ancestors, here))
             elif _is_record(entry, passed_over):
                 yield path
+
+
+def _is_directory(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead only to one another
+        return False
 
 
 def _is_record(entry: os.DirEntry[bytes], passed_over: Counter[str]) -> bool:
@@ -94,5 +107,8 @@ def _is_record(entry: os.DirEntry[bytes], passed_over: Counter[str]) -> bool:
     if extension and extension not in EXTENSIONS:
         passed_over[text_key(extension)] += 1
         return False
-    # A dangling link is a record that cannot be read; pipes and devices are none at all.
-    return entry.is_file() or entry.is_symlink()
+    # A link that leads nowhere is a record that cannot be read; pipes and devices are none at all.
+    try:
+        return stat.S_ISREG(entry.stat().st_mode) if entry.is_symlink() else entry.is_file()
+    except OSError:
+        return True

@@ -90,11 +90,22 @@ def _open_environment(database: Path) -> Iterator[lmdb.Environment]:
             f"{database}/data.mdb: not a readable LMDB ({error}); fetch or copy it again"
         ) from None
     try:
+        _check_length(database, environment)
         yield environment
     except lmdb.Error as error:
         raise BadInput(f"{database}/data.mdb: damaged ({error}); fetch or copy it again") from None
     finally:
         environment.close()
+
+
+def _check_length(database: Path, environment: lmdb.Environment) -> None:
+    """A file that was cut short must not be walked: touching a page that is not there kills the process."""
+    present = (database / "data.mdb").stat().st_size
+    needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if present < needed:
+        raise BadInput(
+            f"{database}/data.mdb: cut short, {present:,} of {needed:,} bytes; fetch or copy it again"
+        )
 
 
 def _key_blocks(

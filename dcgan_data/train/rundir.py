@@ -1,0 +1,194 @@
+"""A run directory: what was asked (config.json), how it went (metrics.jsonl), and where the rest goes.
+
+run/
+  config.json              written first; never changed but by a resume that asks for more steps
+  metrics.jsonl            one JSON object a line
+  samples/000100.png       the same latent vectors, drawn after step 100
+  checkpoints/000500/      see ``checkpoint``
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.formats.atomic import atomic_path, write_json
+from dcgan_data.formats.lock import LOCK
+from dcgan_data.train.config import TrainConfig
+from dcgan_data.train.models import ModelShape
+
+SCHEMA_VERSION = 1
+MAY_CHANGE = frozenset(
+    (
+        "run_dir",
+        "steps",
+        "epochs",
+        "device",
+        "sample_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "log_every",
+    )
+)
+"""Fields of TrainConfig that a resumed run may change: they do not change the course of training."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The contents of config.json."""
+
+    config: dict[str, Any]
+    """TrainConfig, every default written out; paths as absolute strings."""
+    set_sha256: str
+    """Content hash of the prepared set."""
+    images: int
+    """Images trained on."""
+    image_size: int
+    """Their side in pixels."""
+    total_steps: int
+    """Minibatches of the whole run."""
+    libraries: dict[str, str]
+    """Versions that the numbers may depend on."""
+    schema_version: int = SCHEMA_VERSION
+    """Raised when a reader of older runs would be wrong."""
+
+    @property
+    def shape(self) -> ModelShape:
+        """Shape of both networks."""
+        return ModelShape(self.image_size, self.config["width"], self.config["z_dim"])
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a minibatch."""
+        return int(self.config["batch_size"])
+
+
+def describe_run(
+    config: TrainConfig, set_sha256: str, images: int, image_size: int, total_steps: int
+) -> RunRecord:
+    """Put together the record of a run that starts now."""
+    resolved = asdict(config)
+    for name in ("prepared", "run_dir"):
+        resolved[name] = str(resolved[name].resolve())
+    libraries = {name: version(name) for name in ("torch", "numpy", "safetensors", "pillow")}
+    libraries["python"] = platform.python_version()
+    return RunRecord(resolved, set_sha256, images, image_size, total_steps, libraries)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths and small files of a run."""
+
+    path: Path
+    """The directory itself."""
+
+    @property
+    def config(self) -> Path:
+        """The run's record; its presence makes the directory a run."""
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The log."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Holds one directory for each checkpoint."""
+        return self.path / "checkpoints"
+
+    def grid(self, step: int) -> Path:
+        """The picture drawn after ``step``."""
+        return self.path / "samples" / f"{step:06d}.png"
+
+    def check_free(self) -> None:
+        """BadRequest if the directory holds anything already, or cannot be looked into."""
+        if self.config.exists():
+            raise BadRequest(
+                f"{self.path}: already holds a run; continue it with --resume, or choose another --run-dir"
+            )
+        try:
+            occupied = any(entry.name != LOCK for entry in self.path.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise BadRequest(
+                f"{self.path}: cannot be a run directory ({error.strerror}); choose another --run-dir"
+            ) from None
+        if occupied:
+            raise BadRequest(f"{self.path}: not empty and not a run; choose another --run-dir")
+
+    def write(self, record: RunRecord) -> None:
+        """Write config.json."""
+        write_json(self.config, asdict(record))
+
+    def read(self) -> RunRecord:
+        """Read and check config.json; BadInput if this is not a run directory or the file is damaged."""
+        try:
+            raw = json.loads(self.config.read_text(encoding="utf-8"))
+            if raw["schema_version"] != SCHEMA_VERSION:
+                found = raw["schema_version"]
+                raise BadInput(f"{self.config}: schema version {found}, this program reads {SCHEMA_VERSION}")
+            record = RunRecord(**{field.name: raw[field.name] for field in fields(RunRecord)})
+            _ = record.shape, record.batch_size  # a record without them fails here, not in its reader
+            return record
+        except (FileNotFoundError, NotADirectoryError):
+            raise BadInput(
+                f"{self.path}: not a run directory, it has no config.json; "
+                "'dcgan-data train --prepared DIR --run-dir RUN' makes one"
+            ) from None
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise BadInput(
+                f"{self.config}: damaged ({type(error).__name__}: {error}); train again in another --run-dir"
+            ) from None
+
+    def check_continues(self, record: RunRecord) -> None:
+        """BadRequest unless this holds a run, and ``record`` changes nothing of its course."""
+        if not self.config.exists():
+            raise BadRequest(
+                f"{self.path}: nothing to resume, no run is here; leave --resume out to start one"
+            )
+        before = self.read()
+        differing = _differences(before, record)
+        if differing:
+            raise BadRequest(
+                f"{self.path}: cannot be resumed with other settings: {'; '.join(differing)}; "
+                "give the old values, or choose another --run-dir"
+            )
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add one line to metrics.jsonl."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop the lines of steps after ``step``, which are about to be trained again."""
+        if not self.metrics.exists():
+            return
+        with self.metrics.open(encoding="utf-8") as lines, atomic_path(self.metrics) as temporary:
+            temporary.write_text("".join(line for line in lines if _is_until(step, line)), encoding="utf-8")
+
+
+def _is_until(step: int, line: str) -> bool:
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except ValueError:
+        return False  # cut short when the run was killed
+
+
+def _differences(before: RunRecord, now: RunRecord) -> list[str]:
+    """Settings that fix the course of training and are not what they were, as ``name was A, is B``."""
+    pairs = {
+        name: (before.config.get(name), value)
+        for name, value in now.config.items()
+        if name not in MAY_CHANGE and name != "prepared"
+    }
+    # The same set may have moved; another set may stand in its place.
+    if before.set_sha256 != now.set_sha256:
+        pairs["prepared"] = (before.config.get("prepared"), f"{now.config['prepared']} with other contents")
+    return [f"{name} was {was}, is {now}" for name, (was, now) in pairs.items() if was != now]

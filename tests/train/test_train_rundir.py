@@ -1,0 +1,124 @@
+"""A run directory says what was asked, and refuses to be something else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.train.config import TrainConfig
+from dcgan_data.train.models import ModelShape
+from dcgan_data.train.rundir import MAY_CHANGE, RunDirectory, RunRecord, describe_run
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path / "run")
+
+
+def record(config: TrainConfig, **changes: Any) -> RunRecord:
+    known = {"set_sha256": "ab12", "images": 10, "image_size": 32, "total_steps": 6, **changes}
+    return describe_run(config, **known)
+
+
+def test_the_record_comes_back(run: RunDirectory, make_config: MakeConfig) -> None:
+    written = record(make_config(steps=6))
+    run.write(written)
+    assert run.read() == written
+    assert run.read().shape == ModelShape(image_size=32, width=2, z_dim=3)
+    assert run.read().batch_size == 4
+    raw = json.loads(run.config.read_text())
+    assert raw["set_sha256"] == "ab12"
+    assert raw["config"].keys() == {field.name for field in dataclasses.fields(TrainConfig)}
+    assert raw["config"]["prepared"] == str(make_config().prepared.resolve())
+    assert {"torch", "numpy", "safetensors", "pillow", "python"} == raw["libraries"].keys()
+
+
+def test_a_run_is_not_started_twice(run: RunDirectory, make_config: MakeConfig) -> None:
+    run.check_free()
+    run.write(record(make_config()))
+    with pytest.raises(BadRequest) as caught:
+        run.check_free()
+    assert str(caught.value) == (
+        f"{run.path}: already holds a run; continue it with --resume, or choose another --run-dir"
+    )
+
+
+def test_other_directories_are_left_alone(run: RunDirectory) -> None:
+    run.path.mkdir()
+    (run.path / "thesis.tex").touch()
+    with pytest.raises(BadRequest, match="run: not empty and not a run; choose another --run-dir"):
+        run.check_free()
+    assert [path.name for path in run.path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_is_no_run_directory(run: RunDirectory) -> None:
+    run.path.touch()
+    with pytest.raises(BadRequest, match=r"run: cannot be a run directory \(.*\); choose another --run-dir"):
+        run.check_free()
+    with pytest.raises(BadInput, match=r"run: not a run directory, it has no config.json; 'dcgan-data train"):
+        run.read()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 1}'])
+def test_a_damaged_record_is_bad_input(run: RunDirectory, content: str) -> None:
+    run.path.mkdir()
+    run.config.write_text(content)
+    with pytest.raises(BadInput, match=r"config.json: damaged \(.*\); train again in another --run-dir"):
+        run.read()
+
+
+def test_a_newer_schema_is_bad_input(run: RunDirectory) -> None:
+    run.path.mkdir()
+    run.config.write_text('{"schema_version": 2}')
+    with pytest.raises(BadInput, match=r"config\.json: schema version 2, this program reads 1"):
+        run.read()
+
+
+def test_what_changes_the_course_of_training_cannot_change(
+    run: RunDirectory, make_config: MakeConfig
+) -> None:
+    run.write(record(make_config()))
+    with pytest.raises(BadRequest) as caught:
+        run.check_continues(record(make_config(width=8, batch_size=5, seed=1), set_sha256="cd34"))
+    prepared = make_config().prepared.resolve()
+    assert str(caught.value) == (
+        f"{run.path}: cannot be resumed with other settings: width was 2, is 8; batch_size was 4, is 5; "
+        f"seed was 0, is 1; prepared was {prepared}, is {prepared} with other contents; "
+        "give the old values, or choose another --run-dir"
+    )
+
+
+def test_the_rest_may_change(run: RunDirectory, make_config: MakeConfig, tmp_path: Path) -> None:
+    run.write(record(make_config(steps=3)))
+    moved = make_config(tmp_path / "moved", epochs=9, device="auto", log_every=7, sample_every=1)
+    run.check_continues(record(moved))
+    assert {field.name for field in dataclasses.fields(TrainConfig)} >= MAY_CHANGE
+
+
+def test_there_must_be_a_run_to_continue(run: RunDirectory, make_config: MakeConfig) -> None:
+    with pytest.raises(
+        BadRequest, match="run: nothing to resume, no run is here; leave --resume out to start"
+    ):
+        run.check_continues(record(make_config()))
+
+
+def test_metrics_are_cut_back_to_a_step(run: RunDirectory) -> None:
+    run.path.mkdir()
+    run.truncate_metrics(3)  # nothing there yet
+    assert not run.metrics.exists()
+    for step in (1, 2, 3, 4, 5):
+        run.append_metrics({"step": step, "loss_d": None})
+    with run.metrics.open("a") as file:
+        file.write('{"step": 1')  # a kill in the middle of a line
+    run.truncate_metrics(3)
+    lines = run.metrics.read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    assert not list(run.path.glob("*.tmp"))
