@@ -222,7 +222,7 @@ def sample(
 def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where to.")] = Path("demo"),
     images: Annotated[int, typer.Option(help="Records to draw, planted copies included.")] = 3000,
-    steps: Annotated[int, typer.Option(help="Minibatches to train for.")] = 1500,
+    steps: Annotated[int, typer.Option(help="Minibatches to train for.")] = 4000,
     seed: SeedOption = None,
     workers: WorkersOption = None,
     draw_only: Annotated[bool, typer.Option("--draw-only", help="Only draw the LMDB.")] = False,

@@ -198,6 +198,7 @@ def code_health(codes: np.ndarray) -> dict[str, Any]:
     return {
         "bits_never_on": int((on == 0).sum()),
         "bits_always_on": int((on == len(codes)).sum()),
+        "idle_bits": int((on == 0).sum() + (on == len(codes)).sum()) if len(codes) > 1 else 0,
         "mean_activity": round(float(share.mean()), 4),
         "lowest_activity": round(float(share.min()), 4),
         "highest_activity": round(float(share.max()), 4),

@@ -46,6 +46,9 @@ from dcgan_data.report import write_report
 from dcgan_data.reporter import Reporter
 from dcgan_data.versions import library_versions
 
+_MOST_IDLE_BITS = 32
+"""More idle bits than this, and the codes are too poor to remove anything by."""
+
 
 def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
     """Make the set, or finish it, or find it finished; returns its index.
@@ -140,7 +143,14 @@ def _deduplicate(
         for done in deduplicate.encode_all(images, recipe.dedup.min_contrast, job.workers):
             stage.advance(done)
     with _timed(timings, "decide"):
-        return deduplicate.decide(images, recipe.dedup)
+        decisions = deduplicate.decide(images, recipe.dedup)
+    idle = decisions.findings["code_health"]["idle_bits"]
+    if idle > _MOST_IDLE_BITS:
+        reporter.say(
+            f"warning: {idle} of 128 code bits are the same for every image, so that unlike images collide; "
+            "look at the groups in the report, and try other [autoencoder] settings or more images"
+        )
+    return decisions
 
 
 def _finish(

@@ -72,8 +72,10 @@ class AutoencoderRecipe:
     learning_rate: float = 1e-3
     """Adam's step size."""
     max_updates: int = 8000
-    """Never more updates than this."""
-    evaluate_every: int = 200
+    """Never more updates than this ..."""
+    max_epochs: int = 400
+    """... and never more passes over the sample."""
+    evaluate_every: int = 100
     """Updates between looks at the held-out reconstruction loss."""
     patience: int = 3
     """Stop after so many looks in a row without a loss that is lower by half a percent."""
@@ -85,7 +87,7 @@ class AutoencoderRecipe:
         _require(not masks_all, "autoencoder.noise_level", self.noise_level, "less than 1 for 'mask'")
         _require(0 <= self.dropout < 1, "autoencoder.dropout", self.dropout, "0 or more, less than 1")
         _require(0 < self.holdout < 1, "autoencoder.holdout", self.holdout, "between 0 and 1")
-        for name in ("max_images", "batch_size", "max_updates", "evaluate_every", "patience"):
+        for name in ("max_images", "batch_size", "max_updates", "max_epochs", "evaluate_every", "patience"):
             _require(getattr(self, name) >= 1, f"autoencoder.{name}", getattr(self, name), "1 or more")
         _require(self.learning_rate > 0, "autoencoder.learning_rate", self.learning_rate, "more than 0")
 

@@ -76,21 +76,24 @@ class Staging:
 
     def remove(self) -> None:
         """Drop the state of a finished run, and temporary files that a kill left behind."""
-        for leftover in (*self.out.glob(f"*{TEMPORARY_SUFFIX}"), *self.out.glob(f"*/*{TEMPORARY_SUFFIX}")):
+        for leftover in _own_files(self.out, TEMPORARY_SUFFIX):
             leftover.unlink()
         shutil.rmtree(self.path)
 
 
 def remove_own_files(out: Path) -> None:
     """Remove what this program writes into a prepared set, and nothing else (``--overwrite``)."""
-    (out / INDEX).unlink(missing_ok=True)  # first: from here on the set no longer claims to be complete
-    for name in (MANIFEST, PAIRS, AUTOENCODER):
-        (out / name).unlink(missing_ok=True)
-        (out / (name + TEMPORARY_SUFFIX)).unlink(missing_ok=True)
-    for pattern in (f"{IMAGES}/[0-9][0-9][0-9][0-9][0-9].npy*", f"{REPORT}/*.png", f"{REPORT}/*.html"):
-        for path in out.glob(pattern):
-            path.unlink()
+    for path in (*_own_files(out), *_own_files(out, TEMPORARY_SUFFIX)):
+        path.unlink()
     for directory in (IMAGES, REPORT):
         if (out / directory).is_dir() and not any((out / directory).iterdir()):
             (out / directory).rmdir()
     shutil.rmtree(out / STAGING, ignore_errors=True)
+
+
+def _own_files(out: Path, suffix: str = "") -> list[Path]:
+    """This program's files in a prepared set, or what a kill left of them. The index comes first: once it is
+    gone, the set no longer claims to be complete."""
+    shards = f"{IMAGES}/[0-9][0-9][0-9][0-9][0-9].npy"
+    names = (INDEX, MANIFEST, PAIRS, AUTOENCODER, shards, f"{REPORT}/*.png", f"{REPORT}/*.html")
+    return [path for name in names for path in out.glob(name + suffix)]

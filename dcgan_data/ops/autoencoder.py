@@ -6,6 +6,7 @@ standardised per image, a linear decoder, mean squared error, Adam, early stop o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class FitSettings:
     batch_size: int
     learning_rate: float
     max_updates: int
+    max_epochs: int
     evaluate_every: int
     patience: int
     seed: int
@@ -55,17 +57,24 @@ class FitResult:
 
 
 class Autoencoder(nn.Module):
-    """Linear 3072-128, ReLU, dropout, linear 128-3072."""
+    """Linear 3072-128, ReLU, dropout, linear 128-3072.
 
-    def __init__(self, dropout: float, generator: torch.Generator) -> None:
+    It starts at the mean image: random features centred on it, a decoder that knows only it. Every unit is
+    then on for about half of the images from the first update to the last. With a random decoder the fit
+    begins by switching nearly all units off, and a small set never gets them back: its codes all collide.
+    """
+
+    def __init__(self, dropout: float, mean: torch.Tensor, generator: torch.Generator) -> None:
         super().__init__()
         # By way of "meta": torch's own initialisation would draw from the global generator.
         self.encoder = nn.Linear(INPUTS, CODE_BITS, device="meta").to_empty(device="cpu")
         self.decoder = nn.Linear(CODE_BITS, INPUTS, device="meta").to_empty(device="cpu")
         self.dropout = dropout
-        for layer in (self.encoder, self.decoder):
-            nn.init.normal_(layer.weight, 0.0, layer.in_features**-0.5, generator=generator)
-            nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            self.encoder.weight.normal_(0.0, INPUTS**-0.5, generator=generator)
+            self.encoder.bias.copy_(-(self.encoder.weight @ mean))
+            self.decoder.weight.zero_()
+            self.decoder.bias.copy_(mean)
 
     def forward(self, inputs: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
         """Reconstruct float32 (B, 3072); ``keep`` (B, 128) is the dropout mask, None outside of fitting."""
@@ -93,7 +102,7 @@ def fit_autoencoder(
     training = pixels[order[held:]] if held < len(pixels) else holdout
     with _one_torch_thread():
         generator = torch.Generator().manual_seed(settings.seed)
-        model = Autoencoder(settings.dropout, generator).to(device)
+        model = Autoencoder(settings.dropout, _mean_input(training, settings), generator).to(device)
         losses, updates = _fit(model, training, holdout, settings, on_look)
     weight = model.encoder.weight.detach().cpu().numpy().T
     return FitResult(
@@ -121,10 +130,11 @@ def _fit(
     draws = torch.Generator(device).manual_seed(settings.seed + 1)
     batches = _batches(len(training), settings)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
+    most = min(settings.max_updates, settings.max_epochs * math.ceil(len(training) / settings.batch_size))
     best, losses, stale, updates = float("inf"), list[float](), 0, 0
     best_state = _copy(model)
-    while updates < settings.max_updates and stale < settings.patience:
-        span = min(settings.evaluate_every, settings.max_updates - updates)
+    while updates < most and stale < settings.patience:
+        span = min(settings.evaluate_every, most - updates)
         for _ in range(span):
             clean = to_inputs(training[next(batches)], settings.standardise, device)
             keep = torch.rand(len(clean), CODE_BITS, generator=draws, device=device) >= settings.dropout
@@ -164,6 +174,16 @@ def to_inputs(pixels: np.ndarray, standardise: bool, device: torch.device) -> to
     values = values - values.mean(dim=1, keepdim=True)
     # A flat image becomes zeros instead of amplified rounding.
     return values / values.std(dim=1, correction=0, keepdim=True).clamp_min(1.0)
+
+
+def _mean_input(pixels: np.ndarray, settings: FitSettings) -> torch.Tensor:
+    """The mean over images as the network sees them: float32 (3072,)."""
+    total = torch.zeros(INPUTS, dtype=torch.float64)
+    for start in range(0, len(pixels), 1024):
+        total += (
+            to_inputs(pixels[start : start + 1024], settings.standardise, torch.device("cpu")).double().sum(0)
+        )
+    return (total / len(pixels)).float()
 
 
 def _corrupt(clean: torch.Tensor, settings: FitSettings, draws: torch.Generator) -> torch.Tensor:

@@ -1,0 +1,74 @@
+"""Every command in README.md is run, in the order of the page, on a tiny LMDB in the place of LSUN."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from dcgan_data import bench
+from dcgan_data.cli import app
+from dcgan_data.demo import make_demo_lmdb
+from dcgan_data.formats.manifest import MANIFEST_SCHEMA
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+SMALLER = {"train": ["--width", "2", "--steps", "2", "--batch-size", "8"]}
+"""Put after a command's own options, where they win: the same command, in a second."""
+
+
+def blocks(language: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return [text for name, text in fenced if name == language]
+
+
+def commands() -> list[list[str]]:
+    inline = re.findall(r"`(dcgan-data [^`]+ [^`]+)`", README)
+    lines = [line for block in blocks("sh") for line in block.splitlines()] + inline
+    parsed = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in parsed if words and words[0] == "dcgan-data"]
+
+
+def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench, "_MIN_SECONDS", 0.1)
+    make_demo_lmdb(Path("lsun/bedroom_train_lmdb"), count=40)
+    (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
+    names = [words[1] for words in commands()]
+    assert {"dedup", "train", "sample", "run", "verify", "report", "bench"} <= set(names)
+    for _, *words in commands():
+        result = CliRunner().invoke(app, [*words, *SMALLER.get(words[0], [])])
+        assert result.exit_code == 0, f"{shlex.join(words)}: {result.output}"
+    for block in blocks("python"):
+        scope: dict[str, Any] = {}
+        exec(block, scope)
+        assert scope["images"].shape[1:] == (64, 64, 3)
+
+
+def test_every_make_target_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"\bmake ([a-z]+)", "\n".join(blocks("sh"))))
+    assert {"demo", "test", "lsun"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_layout_names_the_manifest_columns() -> None:
+    layout = next(block for block in blocks("") if "manifest.parquet" in block)
+    for name in MANIFEST_SCHEMA.names:
+        if not name.startswith(("box_", "width", "height", "part")):
+            assert re.search(rf"\b{name}\b", layout), name
+
+
+def test_no_picture_of_the_house_is_stale() -> None:
+    """Every module that the README's table names is there."""
+    table = README[README.index("| package |") : README.index("Imports go one way")]
+    names = re.findall(r"`([a-z_]+(?:\.py|/))`", table)
+    assert len(names) > 10
+    for name in names:
+        assert (ROOT / "dcgan_data" / name).exists(), name
