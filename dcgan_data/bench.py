@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from dcgan_data.ops.codes import group_codes
 from dcgan_data.ops.decode import DecodeSettings
 from dcgan_data.parallel import run_tasks
 from dcgan_data.prepare import prepare_shard
@@ -48,6 +50,39 @@ class DecodeBench:
     """Largest resident memory of the process after the plain way."""
     worker_peak_mb: float
     """Largest resident memory of any of our workers."""
+
+
+@dataclass(frozen=True)
+class GroupingBench:
+    """One line of ``bench dedup``: grouping equal codes."""
+
+    codes: int
+    """Number of 128-bit codes."""
+    seconds: float
+    """To map each code to the first of its kind."""
+    peak_mb: float
+    """Largest resident memory of the whole process, the codes included."""
+
+
+def bench_grouping(sizes: Sequence[int]) -> list[GroupingBench]:
+    """Group synthetic codes with a share of copies and one big bucket, as flat images make it."""
+    lines = []
+    for size in sorted(sizes):  # ascending: the process's peak is then each size's own
+        codes = _skewed_codes(size)
+        start = time.perf_counter()
+        group_codes(codes)
+        lines.append(GroupingBench(size, round(time.perf_counter() - start, 3), round(_peak_mb(), 1)))
+    return lines
+
+
+def _skewed_codes(count: int) -> np.ndarray:
+    """uint8 (count, 16): random codes, of which 9 % are copies of others and 1 % are all alike."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (count, 16), dtype=np.uint8)
+    copies = count * 9 // 100
+    codes[rng.choice(count, copies, replace=False)] = codes[:copies]
+    codes[: count // 100] = 0
+    return codes
 
 
 def bench_decode(source: Path, image_size: int, workers: int, limit: int = 0) -> DecodeBench:

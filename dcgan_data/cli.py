@@ -261,6 +261,26 @@ def bench_decode(
     print(_as_json(result) if as_json else render.decode_bench(result))
 
 
+@bench_app.command("dedup")
+def bench_dedup(
+    codes: Annotated[list[int], typer.Option(help="How many codes to group; give it several times.")] = [  # noqa: B006
+        100_000,
+        1_000_000,
+        3_000_000,
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how the grouping of equal codes grows with their number.
+
+    Example: dcgan-data bench dedup --codes 1000000
+    """
+    from dcgan_data.bench import bench_grouping as measure
+
+    lines = measure(codes)
+    scale = {"scale": [dataclasses.asdict(line) for line in lines]}
+    print(_as_json(scale) if as_json else render.grouping_bench(lines))
+
+
 def _resolve(
     base: Recipe, image_size: int | None, limit: int | None, seed: int | None, rule: str | None = None
 ) -> Recipe:

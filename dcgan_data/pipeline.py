@@ -56,6 +56,10 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
     Raises TooManyRejected after everything is written, if too many records were rejected.
     """
     plan = make_plan(job)
+    if job.device == "cuda":
+        from dcgan_data.device import resolve_device  # torch: only where it is needed
+
+        resolve_device(job.device)  # before hours of decoding, not after
     with locked(job.out, "--out"):
         if job.overwrite and not job.in_place:
             remove_own_files(job.out)

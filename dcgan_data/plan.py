@@ -16,6 +16,8 @@ from dcgan_data.recipe import ImageRecipe, Recipe, SourceRecipe, differing_keys,
 from dcgan_data.sources import Shard, open_source
 from dcgan_data.sources.base import source_summary
 
+DEVICES = ("auto", "cpu", "cuda")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -39,6 +41,8 @@ class Job:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise BadRequest(f"--workers {self.workers}: expected 1 or more")
+        if self.device not in DEVICES:
+            raise BadRequest(f"--device {self.device}: expected one of {', '.join(DEVICES)}")
         if not 0 <= self.max_rejected <= 1:
             raise BadRequest(f"--max-rejected {self.max_rejected}: expected a share from 0% to 100%")
 

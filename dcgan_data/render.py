@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # names only: rendering needs none of these modules at run time
-    from dcgan_data.bench import DecodeBench
+    from collections.abc import Sequence
+
+    from dcgan_data.bench import DecodeBench, GroupingBench
     from dcgan_data.demo import DemoTruth
     from dcgan_data.formats.dataset import DatasetInfo
     from dcgan_data.plan import Job, Plan
@@ -129,6 +131,12 @@ def decode_bench(result: DecodeBench) -> str:
     lines = [f"{name:<22}{rate:8,.0f} images/s  {memory}".rstrip() for name, rate, memory in rows]
     head = f"{result.images:,} images to {result.image_size} px"
     return "\n".join([head, *lines, f"{'speedup':<22}{result.speedup:8.1f} times the plain way"])
+
+
+def grouping_bench(lines: Sequence[GroupingBench]) -> str:
+    """One line a size."""
+    rows = [f"{line.codes:>12,}  {line.seconds:8.2f} s  {line.peak_mb:8,.0f} MB" for line in lines]
+    return "\n".join([f"{'codes':>12}  {'time':>8}    {'peak':>8}", *rows])
 
 
 def _toml(value: Any) -> str:

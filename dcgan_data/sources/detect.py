@@ -26,11 +26,12 @@ def open_source(path: Path, records_per_shard: int, limit: int = 0) -> Source:
         raise BadInput(f"{path}: a single file; expected {SUPPORTED}")
     if not os.access(path, os.R_OK | os.X_OK):
         raise BadInput(f"{path}: permission denied; make it readable")
-    source: Source
-    if find_databases(path):
-        source = LsunSource(path, records_per_shard, limit)
-    else:
-        source = FolderSource(path, records_per_shard, limit)
+    kind: type[LsunSource] | type[FolderSource] = LsunSource if find_databases(path) else FolderSource
+    try:
+        source = kind(path, records_per_shard, limit)
+    except OSError as error:  # a directory below that may not be listed
+        place = os.fsdecode(error.filename) if error.filename else path
+        raise BadInput(f"{place}: cannot be read ({error.strerror}); make it readable") from None
     if not len(source):
         raise BadInput(f"{path}: holds no images; expected {SUPPORTED}")
     return source
