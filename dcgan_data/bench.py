@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import resource
 import shutil
-import sys
 import tempfile
 import time
 import zipfile
@@ -22,8 +22,8 @@ from dcgan_data.parallel import run_tasks
 from dcgan_data.prepare import prepare_shard
 from dcgan_data.sources import Record, Shard, open_source
 
-_RECORDS_PER_TASK = 256
-"""Smaller than a real shard, so that a few thousand records keep every worker busy."""
+_TASKS_PER_WORKER = 2
+"""Tasks are smaller than a real shard, so that a few thousand records keep every worker busy."""
 _MIN_SECONDS = 4.0
 """Our side repeats the source until it has run for about so long."""
 
@@ -87,7 +87,8 @@ def _skewed_codes(count: int) -> np.ndarray:
 
 def bench_decode(source: Path, image_size: int, workers: int, limit: int = 0) -> DecodeBench:
     """Measure our decode path and the plain way on the same records. BadInput if there is no such source."""
-    shards = list(open_source(source, _RECORDS_PER_TASK, limit).shards())
+    records = len(open_source(source, 8192, limit))
+    shards = list(open_source(source, max(1, records // (_TASKS_PER_WORKER * workers)), limit).shards())
     images = sum(len(shard) for shard in shards)
     _read_once(shards)  # both sides then read from memory: this measures work, not the disk
     with tempfile.TemporaryDirectory(prefix="dcgan-data-bench-") as work:
@@ -167,5 +168,8 @@ def _plain_png(record: Record, size: int) -> bytes:
 
 
 def _peak_mb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)  # bytes there, kilobytes on Linux
+    """Largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's getrusage would count what the parent used before the fork
+        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1e3  # type: ignore[index]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

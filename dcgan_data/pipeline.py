@@ -104,9 +104,10 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
         return
     differing = differing_keys({key: staged[key] for key in wanted}, wanted)
     if differing:
+        otherwise = "" if job.in_place else ", choose another --out, or start afresh with --overwrite"
         raise BadRequest(
             f"{job.out}: holds an unfinished run of another job: {'; '.join(differing)}; "
-            "finish that one, choose another --out, or start afresh with --overwrite"
+            f"finish that one{otherwise}"
         )
     reporter.say(f"{job.out}: going on with an unfinished run")
 
@@ -164,6 +165,8 @@ def _finish(
     staging = images.staging
     shards = range(len(images.shard_rows))
     counts, reasons = write_manifest(staging, len(shards), decisions)
+    if decisions is None:  # an autoencoder that is here belongs to a decision that is undone
+        (staging.out / AUTOENCODER).unlink(missing_ok=True)
     files = {shard_name(shard): staging.shard_stamp(shard)[0] for shard in shards}
     for name in (MANIFEST, PAIRS, AUTOENCODER):
         if (staging.out / name).exists():

@@ -107,12 +107,12 @@ def make_plan(job: Job) -> Plan:
         raise BadInput(
             f"{job.source}: an unfinished set; run the command that was making it again to complete it"
         )
-    if job.out.resolve().is_relative_to(job.source.resolve()):
+    recipe = job.recipe
+    source = open_source(job.source, recipe.records_per_shard, recipe.source.limit)
+    if job.out.resolve().is_relative_to(source.path):
         raise BadRequest(
             f"--out {job.out}: lies inside the source {job.source}; choose a directory outside of it"
         )
-    recipe = job.recipe
-    source = open_source(job.source, recipe.records_per_shard, recipe.source.limit)
     return Plan(recipe, source_summary(source), list(source.shards()), None, _disk_bytes(len(source), recipe))
 
 

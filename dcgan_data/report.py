@@ -42,10 +42,9 @@ def write_report(path: Path) -> Path:
     page = path / REPORT / "index.html"
     with atomic_path(page.with_name("contact_sheet.png")) as temporary:
         temporary.write_bytes(sheet)
+    text = _PAGE.format(title=_text(path.resolve().name), body="\n".join(sections))
     with atomic_path(page) as temporary:
-        temporary.write_text(
-            _PAGE.format(title=_text(path.resolve().name), body="\n".join(sections)), "utf-8"
-        )
+        temporary.write_text(text, "utf-8", errors="backslashreplace")  # of a path that is no text
     return page
 
 
@@ -92,6 +91,8 @@ def _contact_section(sheet: bytes) -> str:
 def _groups_section(images: ImageRows, table: pa.Table) -> str:
     group = pc.fill_null(table["group"], -1).to_numpy()
     numbers, sizes = np.unique(group[group >= 0], return_counts=True)
+    if not len(numbers):
+        return "<h2>Duplicates</h2><p>None.</p>"
     biggest = np.lexsort((numbers, -sizes))[:MAX_GROUPS]
     note = f"{len(numbers):,} groups; the {len(biggest)} biggest, the kept image of each first and framed."
     blocks = []

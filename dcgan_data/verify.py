@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def verify(path: Path) -> Verification:
     """Check a set's files, counts, pixels and removals; BadInput names the first thing that is wrong."""
     prepared = PreparedSet.open(path)
     _check_files(prepared)
-    table = prepared.manifest()
+    table = prepared.manifest(["key", "status", "shard", "row", "group", "duplicate_of"])
     _check_counts(prepared, table)
     _check_rows(prepared, table)
     removals = _check_removals(prepared, table)
@@ -55,16 +54,21 @@ def _check_files(prepared: PreparedSet) -> None:
 
 def _check_counts(prepared: PreparedSet, table: pa.Table) -> None:
     counts = prepared.info.counts
-    found = Counter(table["status"].to_pylist())
+    found = {row["values"]: row["counts"] for row in pc.value_counts(table["status"]).to_pylist()}
     expected = {KEPT: counts.kept, DUPLICATE: counts.duplicate, REJECTED: counts.rejected}
-    if len(table) != counts.read or any(found[name] != number for name, number in expected.items()):
+    if found != {status: number for status, number in expected.items() if number}:
         raise BadInput(
             f"{prepared.path}: the manifest has {dict(found)}, dataset.json says {expected}; {_REMEDY}"
         )
 
 
 def _check_rows(prepared: PreparedSet, table: pa.Table) -> None:
-    """Every image of every shard belongs to exactly one manifest row, in order."""
+    """Every image of every shard belongs to exactly one manifest row, in order; only rejected rows have none."""
+    rejected = pc.equal(table["status"], REJECTED)
+    wrong = table.filter(pc.not_equal(rejected, pc.is_null(table["row"])))
+    if len(wrong):
+        has = "pixels" if wrong["row"][0].is_valid else "no pixels"
+        raise BadInput(f"{prepared.path}: {wrong['key'][0]} is {wrong['status'][0]}, but has {has}")
     pixels = table.filter(table["row"].is_valid())
     shard, row = pixels["shard"].to_numpy(), pixels["row"].to_numpy()
     for number, rows in enumerate(prepared.info.shard_rows):

@@ -47,7 +47,7 @@ class Staging:
         """What the run in progress is making; None when there is none."""
         try:
             plan: dict[str, Any] = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as error:
             raise BadInput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +22,13 @@ class Box(NamedTuple):
     """Width and height."""
 
 
+@lru_cache(maxsize=1024)  # a set has few distinct dimensions
 def reduction_for(short_side: int, wanted: int) -> int:
     """The largest reduction that leaves a short side of at least ``wanted`` pixels (1 if none does)."""
     return next((k for k in REDUCTIONS if short_side // k >= wanted), 1)
 
 
+@lru_cache(maxsize=1024)
 def centre_box(width: int, height: int, reduction: int) -> Box:
     """The largest centred square whose edges lie on multiples of ``reduction``.
 

@@ -7,20 +7,19 @@ import struct
 _ORIENTATION = 0x0112
 _SHORT = 3
 _HEADER = b"Exif\0\0"
+_METADATA = frozenset(bytes([marker]) for marker in (*range(0xE0, 0xF0), 0xFE))
+"""Markers of JPEG segments APP0 to APP15, and of comments."""
 
 
 def jpeg_orientation(data: bytes) -> int:
     """EXIF orientation (1 to 8) of a JPEG; 1 when there is none or it makes no sense."""
-    if _HEADER not in data:  # nearly every web image: one memory search instead of a walk
-        return 1
     position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xE1 and data.startswith(_HEADER, position + 4):
-            return exif_orientation(data[position + 4 : position + 2 + length])
-        if marker == 0xDA:  # start of scan: no metadata after it
-            break
-        position += 2 + length
+    # Metadata comes first: the walk ends at the first segment that is neither APPn nor a comment.
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] in _METADATA:
+        start, end = position + 4, position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if data[position + 1] == 0xE1 and data.startswith(_HEADER, start):
+            return exif_orientation(data[start:end])
+        position = end
     return 1
 
 
