@@ -66,7 +66,6 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
         info = _finished(job, plan, reporter)
         if info is None:
             _check_disk(job.out, plan.disk_bytes)
-            reporter.say(plan.summary(job))
             info = _make(job, plan, reporter)
     _check_rejected(info, job)
     return info
@@ -76,6 +75,7 @@ def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
     staging = Staging(job.out)
     timings: dict[str, float] = {}
     _begin(job, plan, staging, reporter)
+    reporter.say(plan.summary(job))
     with _timed(timings, "prepare"):
         shards = _stage_records(job, plan, staging, reporter)
     rows = [staging.shard_stamp(shard)[1] for shard in range(shards)]

@@ -27,9 +27,11 @@ from dcgan_data.sources import Record, Shard
 
 def prepare(shards: Sequence[Shard], settings: DecodeSettings, out: Path, workers: int) -> Iterator[int]:
     """Decode every shard that is not done yet; yields the number of records of each as it finishes."""
-    todo = [index for index in range(len(shards)) if not shard_is_done(Staging(out), index)]
+    staging = Staging(out)
+    todo = [index for index in range(len(shards)) if not shard_is_done(staging, index)]
     yield sum(len(shards[index]) for index in set(range(len(shards))) - set(todo))
-    yield from run_tasks(prepare_shard, [(shards[index], index, settings, out) for index in todo], workers)
+    tasks = [(shards[index], index, settings, staging.out) for index in todo]
+    yield from run_tasks(prepare_shard, tasks, workers)
 
 
 def shard_is_done(staging: Staging, index: int) -> bool:

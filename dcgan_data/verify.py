@@ -63,7 +63,7 @@ def _check_counts(prepared: PreparedSet, table: pa.Table) -> None:
 
 
 def _check_rows(prepared: PreparedSet, table: pa.Table) -> None:
-    """Every image of every shard belongs to exactly one manifest row, in order; only rejected rows have none."""
+    """Every image belongs to exactly one manifest row, in order; only rejected rows have none."""
     rejected = pc.equal(table["status"], REJECTED)
     wrong = table.filter(pc.not_equal(rejected, pc.is_null(table["row"])))
     if len(wrong):

@@ -32,8 +32,8 @@ class Staging:
     """Paths and small files of a run in progress; every file in it is written atomically."""
 
     def __init__(self, out: Path) -> None:
-        self.out = out
-        self.path = out / STAGING
+        self.out = out.absolute()  # tasks travel to workers, whose current directory may be another
+        self.path = self.out / STAGING
 
     def records(self, shard: int) -> Path:
         """Manifest rows of one shard."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcgan_data.errors import BadInput
 from dcgan_data.sources.base import Record, text_key
 
 EXTENSIONS = frozenset(
@@ -28,11 +27,7 @@ class FolderSource:
     def __init__(self, root: Path, records_per_shard: int, limit: int = 0) -> None:
         self.path = str(root.resolve())
         passed_over: Counter[str] = Counter()
-        try:
-            self._paths = sorted(_walk(os.fsencode(root), b"", passed_over, ()))
-        except OSError as error:
-            where = os.fsdecode(error.filename or root)
-            raise BadInput(f"{where}: {error.strerror}; make it readable, or move it out of {root}") from None
+        self._paths = sorted(_walk(os.fsencode(root), b"", passed_over, ()))
         if limit:
             del self._paths[limit:]
         self.passed_over = dict(sorted(passed_over.items()))

@@ -25,7 +25,8 @@ class LsunSource:
     kind = "lsun"
 
     def __init__(self, root: Path, records_per_shard: int, limit: int = 0) -> None:
-        self.path = str(root.resolve())
+        root = root.resolve()  # shards travel to workers, whose current directory may be another
+        self.path = str(root)
         self.passed_over: dict[str, int] = {}
         databases = find_databases(root)
         digest = hashlib.sha256()

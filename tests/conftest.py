@@ -1,0 +1,183 @@
+"""What all tests share: drawn pictures, sources made of them, and a recipe that runs in a moment."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+from dcgan_data.formats.dataset import DatasetInfo
+from dcgan_data.pipeline import run_job
+from dcgan_data.plan import Job
+from dcgan_data.recipe import Recipe, recipe_from_dict
+from dcgan_data.reporter import Stage
+
+# Before torch is loaded: its threads then do not stall each other when the machine is busy (see cli.main).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# The same examples on every run, on however slow a machine; nothing is stored.
+settings.register_profile("project", deadline=None, derandomize=True, database=None)
+settings.load_profile("project")
+
+
+def draw_picture(width: int = 96, height: int = 72, seed: int = 0) -> np.ndarray:
+    """uint8 (height, width, 3): a gradient, waves, and some boxes and discs; different for every seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    first, second = rng.uniform(40, 215, (2, 3))
+    along = (x * np.cos(angle := rng.uniform(0, 6.28)) + y * np.sin(angle) + 1) / 2
+    picture = first + (second - first) * along[..., None]
+    frequency = rng.uniform(4, 20, 2)
+    picture += 18 * np.sin(6.28 * (frequency[0] * x + frequency[1] * y))[..., None]
+    for _ in range(4):
+        cx, cy, reach = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.7), rng.uniform(0.06, 0.25)
+        disc = (x - cx) ** 2 + (y - cy) ** 2 < reach**2
+        box = (abs(x - cy) < reach) & (abs(y - cx) < reach / 2)
+        picture[disc] = picture[disc] * 0.3 + rng.uniform(0, 255, 3) * 0.7
+        picture[box] = picture[box] * 0.3 + rng.uniform(0, 255, 3) * 0.7
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def encode_picture(pixels: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """The bytes that Pillow writes."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def lmdb_of(path: Path, records: Mapping[bytes, bytes]) -> Path:
+    """An LSUN-like LMDB."""
+    with lmdb.open(str(path), map_size=1 << 26) as environment:
+        with environment.begin(write=True) as transaction:
+            for key, value in records.items():
+                transaction.put(key, value)
+    return path
+
+
+def small_recipe(rule: str = "exact", **changes: Any) -> Recipe:
+    """A recipe for a few tiny images: 32x32, 8 records a shard, an autoencoder of a few updates.
+
+    A changed section is merged: ``small_recipe(image={"filter": "quality"})``.
+    """
+    values: dict[str, Any] = {
+        "records_per_shard": 8,
+        "image": {"size": 32},
+        "autoencoder": {"max_updates": 8, "evaluate_every": 4, "batch_size": 16},
+        "dedup": {"rule": rule},
+    }
+    for name, change in changes.items():
+        values[name] = {**values.get(name, {}), **change} if isinstance(change, dict) else change
+    return recipe_from_dict(values)
+
+
+@dataclass
+class RecordingReporter:
+    """Remembers what a run said, and what every stage counted."""
+
+    said: list[str] = field(default_factory=list)
+    stages: dict[str, int] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
+        self.stages[name] = 0
+        yield _Counter(self, name)
+
+
+@dataclass
+class _Counter:
+    reporter: RecordingReporter
+    name: str
+
+    def advance(self, amount: int, note: str = "") -> None:
+        self.reporter.stages[self.name] += amount
+
+
+def make_prepared(
+    source: Path,
+    out: Path,
+    recipe: Recipe | None = None,
+    reporter: RecordingReporter | None = None,
+    **options: Any,
+) -> DatasetInfo:
+    """Run the pipeline on the CPU; any share of rejected records is allowed unless said otherwise."""
+    job = Job(recipe or small_recipe(), source, out, **{"device": "cpu", "max_rejected": 1.0, **options})
+    return run_job(job, reporter or RecordingReporter())
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., np.ndarray]:
+    return draw_picture
+
+
+@pytest.fixture(scope="session")
+def encoded() -> Callable[..., bytes]:
+    return encode_picture
+
+
+@pytest.fixture(scope="session")
+def write_lmdb() -> Callable[[Path, Mapping[bytes, bytes]], Path]:
+    return lmdb_of
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Callable[..., Recipe]:
+    return small_recipe
+
+
+@pytest.fixture
+def reporter() -> RecordingReporter:
+    return RecordingReporter()
+
+
+@pytest.fixture(scope="session")
+def make() -> Callable[..., DatasetInfo]:
+    return make_prepared
+
+
+@pytest.fixture(scope="session")
+def records() -> dict[bytes, bytes]:
+    """20 records: 15 pictures, 3 copies of some of them (one of these larger), 2 that cannot be decoded."""
+    found = {b"%02d" % n: encode_picture(draw_picture(seed=n)) for n in range(14)}
+    tiny = draw_picture(32, 32, seed=14)
+    found[b"14"] = encode_picture(tiny)
+    found[b"15 larger"] = encode_picture(tiny.repeat(2, axis=0).repeat(2, axis=1))
+    found[b"16 copy"] = found[b"03"]
+    found[b"17 copy"] = found[b"03"]
+    found[b"18 text"] = b"not an image"
+    found[b"19 cut"] = found[b"05"][:400]
+    return found
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory, records: dict[bytes, bytes]) -> Path:
+    """``records`` as an LMDB. Tests only read it."""
+    return lmdb_of(tmp_path_factory.mktemp("source") / "lmdb", records)
+
+
+@pytest.fixture(scope="session")
+def finished_set(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    """``source``, de-duplicated: 3 shards, 15 kept, 3 duplicates, 2 rejected. Tests only read it."""
+    out = tmp_path_factory.mktemp("finished") / "set"
+    make_prepared(source, out)
+    return out
+
+
+@pytest.fixture
+def copied_set(tmp_path: Path, finished_set: Path) -> Path:
+    """A copy of ``finished_set`` to tamper with."""
+    return Path(shutil.copytree(finished_set, tmp_path / "copied"))

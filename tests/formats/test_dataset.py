@@ -1,0 +1,136 @@
+"""``dataset.json``: round trip, and what is said of everything that is not one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcgan_data.errors import BadInput
+from dcgan_data.formats.dataset import INDEX, SCHEMA_VERSION, DatasetInfo, read_info, shard_name, write_info
+from dcgan_data.formats.manifest import Counts
+from dcgan_data.formats.shards import FileStamp
+
+INFO = DatasetInfo(
+    recipe={"seed": 0, "image": {"size": 32}},
+    source={"kind": "folder", "path": "/photos", "records": 5},
+    image_size=32,
+    shard_rows=[2, 1],
+    counts=Counts(read=5, kept=2, duplicate=1, rejected=2),
+    rejected={"empty": 2},
+    deduplication={"rule": "exact"},
+    libraries={"numpy": "2.0"},
+    files={shard_name(0): FileStamp(10, "ab"), shard_name(1): FileStamp(20, "cd")},
+    timings={"prepare": 0.25},
+)
+
+
+def message(out: Path) -> str:
+    with pytest.raises(BadInput) as caught:
+        read_info(out)
+    return str(caught.value)
+
+
+def change(out: Path, **changes: Any) -> None:
+    """Write INFO's index with some values replaced, or removed if None."""
+    write_info(out, INFO)
+    values = {**json.loads((out / INDEX).read_text()), **changes}
+    (out / INDEX).write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    write_info(tmp_path, INFO)
+    assert read_info(tmp_path) == INFO
+    assert sorted(json.loads((tmp_path / INDEX).read_text())) == [
+        "content_sha256",
+        "counts",
+        "deduplication",
+        "files",
+        "image_size",
+        "libraries",
+        "recipe",
+        "rejected",
+        "schema_version",
+        "shard_rows",
+        "source",
+        "timings",
+    ]
+
+
+def test_content_hash_is_that_of_the_files_in_any_order() -> None:
+    def content(files: dict[str, FileStamp], **changes: Any) -> str:
+        return dataclasses.replace(INFO, files=files, **changes).content_sha256
+
+    a, b = INFO.files.items()
+    assert content(dict([b, a])) == INFO.content_sha256
+    assert content(INFO.files, timings={}, libraries={}) == INFO.content_sha256
+    assert content(dict([a])) != INFO.content_sha256
+    assert content({**INFO.files, "images/00001.npy": FileStamp(20, "ce")}) != INFO.content_sha256
+    assert content({a[0]: b[1], b[0]: a[1]}) != INFO.content_sha256
+
+
+def test_shard_names() -> None:
+    assert (shard_name(0), shard_name(123456)) == ("images/00000.npy", "images/123456.npy")
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert (
+        message(out) == f"{out}: no such directory; 'dcgan-data dedup SRC --out {out}' makes a prepared set"
+    )
+
+
+def test_another_directory(tmp_path: Path) -> None:
+    assert message(tmp_path) == (
+        f"{tmp_path}: not a prepared set, it has no dataset.json; 'dcgan-data dedup SRC --out DIR' makes one"
+    )
+
+
+def test_unfinished(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    assert message(tmp_path) == (
+        f"{tmp_path}: unfinished, it has no dataset.json; "
+        "run the command that was making it again to complete it"
+    )
+
+
+def test_another_schema_version(tmp_path: Path) -> None:
+    change(tmp_path, schema_version=SCHEMA_VERSION + 1)
+    assert message(tmp_path) == f"{tmp_path}/dataset.json: schema version 2, this program reads 1"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '"x"'])
+def test_no_index_at_all(tmp_path: Path, text: str) -> None:
+    (tmp_path / INDEX).write_text(text)
+    assert message(tmp_path).startswith(f"{tmp_path}/dataset.json: damaged (")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"counts": None},
+        {"files": None},
+        {"counts": {"read": 5, "kept": 5, "duplicate": 1, "rejected": 2}},  # they do not add up
+        {"counts": {"read": 5}},
+        {"files": {"images/00000.npy": {"bytes": 1}}},
+        {"files": [1]},
+    ],
+)
+def test_damaged_values(tmp_path: Path, changes: dict[str, Any]) -> None:
+    change(tmp_path, **changes)
+    text = message(tmp_path)
+    assert text.startswith(f"{tmp_path}/dataset.json: damaged (")
+    assert text.endswith("); rebuild the set")
+
+
+def test_not_text(tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_bytes(b"\xff\xfe{}")
+    assert "damaged (UnicodeDecodeError" in message(tmp_path)
+
+
+def test_counts_must_add_up() -> None:
+    with pytest.raises(AssertionError):
+        Counts(read=3, kept=1, duplicate=1, rejected=0)

@@ -1,0 +1,66 @@
+"""One process at a time in a directory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import pytest
+
+from dcgan_data.errors import BadRequest
+from dcgan_data.formats.lock import LOCK, locked
+
+HOLD = """
+import sys
+from pathlib import Path
+from dcgan_data.formats.lock import locked
+with locked(Path(sys.argv[1]), "--out"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def message(out: Path) -> str:
+    with pytest.raises(BadRequest) as caught:
+        with locked(out, "--out"):
+            pass
+    return str(caught.value)
+
+
+def test_another_process_is_named_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert message(out) == (
+            f"{out}: another run is working on it; wait for it to end, or choose another --out"
+        )
+        holder.kill()
+        holder.wait()
+    with locked(out, "--out"):
+        pass
+
+
+def test_released_after_the_block_even_if_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="inside"):
+        with locked(tmp_path, "--out"):
+            with pytest.raises(filelock.Timeout):
+                filelock.FileLock(tmp_path / LOCK, timeout=0).acquire()
+            raise ValueError("inside")
+    with filelock.FileLock(tmp_path / LOCK, timeout=0):
+        pass
+
+
+def test_the_directory_is_made(tmp_path: Path) -> None:
+    with locked(tmp_path / "a" / "b", "--out"):
+        assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1")
+    for out, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "out", "Not a directory")):
+        assert message(out) == f"{out}: cannot be written ({reason}); choose another --out"

@@ -1,0 +1,169 @@
+"""Recipes: strict, with messages that name the key, and every pipeline readable."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcgan_data.errors import BadRequest
+from dcgan_data.recipe import Recipe, differing_keys, load_recipe, recipe_from_dict
+
+PIPELINES = sorted((Path(__file__).parents[1] / "pipelines").glob("*.toml"))
+
+
+def message(values: dict[str, Any]) -> str:
+    with pytest.raises(BadRequest) as caught:
+        recipe_from_dict(values)
+    return str(caught.value)
+
+
+def write(tmp_path: Path, text: str, name: str = "recipe.toml") -> Path:
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_defaults_and_round_trip() -> None:
+    assert recipe_from_dict({}) == Recipe()
+    assert recipe_from_dict(Recipe().as_dict()) == Recipe()
+    changed = recipe_from_dict({"seed": 7, "image": {"size": 128}, "dedup": {"rule": "none"}})
+    assert (changed.seed, changed.image.size, changed.dedup.rule) == (7, 128, "none")
+    assert recipe_from_dict(changed.as_dict()) == changed
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe().seed = 1  # type: ignore[misc]
+
+
+def test_whole_numbers_are_numbers() -> None:
+    found = recipe_from_dict({"dedup": {"min_contrast": 3}}).dedup.min_contrast
+    assert (found, type(found)) == (3.0, float)
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+def test_every_pipeline_can_be_read(path: Path) -> None:
+    assert load_recipe(path).name == path.stem
+
+
+def test_there_are_pipelines() -> None:
+    assert {"lsun_bedroom", "demo"} <= {path.stem for path in PIPELINES}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"sead": 1}, "sead: unknown key; did you mean 'seed'? (known: name, seed, records_per_shard, "),
+        (
+            {"image": {"sise": 64}},
+            "image.sise: unknown key; did you mean 'image.size'? (known: size, filter, ",
+        ),
+        ({"dedup": {"x": 1}}, "dedup.x: unknown key; did you mean 'dedup."),
+        ({"image": 64}, "image: 64 is not a table; write [image]"),
+        ({"image": {"size": "64"}}, "image.size: '64' is not of type int"),
+        ({"image": {"size": 64.0}}, "image.size: 64.0 is not of type int"),
+        ({"seed": True}, "seed: True is not of type int"),
+        ({"autoencoder": {"standardise": 1}}, "autoencoder.standardise: 1 is not of type bool"),
+        ({"autoencoder": {"dropout": "0.5"}}, "autoencoder.dropout: '0.5' is not of type float"),
+        ({"name": 3}, "name: 3 is not of type str"),
+    ],
+)
+def test_wrong_keys_and_types(values: dict[str, Any], expected: str) -> None:
+    assert message(values).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"seed": -1}, "seed: -1 is not allowed; expected 0 to 4294967295"),
+        ({"seed": 2**32}, "seed: 4294967296 is not allowed"),
+        ({"records_per_shard": 0}, "records_per_shard: 0 is not allowed; expected 1 or more"),
+        (
+            {"source": {"limit": -1}},
+            "source.limit: -1 is not allowed; expected 0 (all) or a number of records",
+        ),
+        ({"image": {"size": 48}}, "image.size: 48 is not allowed; expected one of (32, 64, 128, 256)"),
+        (
+            {"image": {"filter": "cubic"}},
+            "image.filter: 'cubic' is not allowed; expected 'fast' or 'quality'",
+        ),
+        ({"image": {"max_pixels": 0}}, "image.max_pixels: 0 is not allowed"),
+        ({"autoencoder": {"noise": "salt"}}, "autoencoder.noise: 'salt' is not allowed"),
+        (
+            {"autoencoder": {"noise_level": -0.1}},
+            "autoencoder.noise_level: -0.1 is not allowed; expected 0 or",
+        ),
+        ({"autoencoder": {"noise_level": 1.0}}, "autoencoder.noise_level: 1.0 is not allowed; expected less"),
+        ({"autoencoder": {"dropout": 1.0}}, "autoencoder.dropout: 1.0 is not allowed"),
+        (
+            {"autoencoder": {"holdout": 0.0}},
+            "autoencoder.holdout: 0.0 is not allowed; expected between 0 and 1",
+        ),
+        ({"autoencoder": {"max_images": 0}}, "autoencoder.max_images: 0 is not allowed; expected 1 or more"),
+        ({"autoencoder": {"batch_size": 0}}, "autoencoder.batch_size: 0 is not allowed"),
+        ({"autoencoder": {"max_updates": 0}}, "autoencoder.max_updates: 0 is not allowed"),
+        ({"autoencoder": {"evaluate_every": 0}}, "autoencoder.evaluate_every: 0 is not allowed"),
+        ({"autoencoder": {"patience": 0}}, "autoencoder.patience: 0 is not allowed"),
+        ({"autoencoder": {"learning_rate": 0.0}}, "autoencoder.learning_rate: 0.0 is not allowed"),
+        ({"dedup": {"rule": "fuzzy"}}, "dedup.rule: 'fuzzy' is not allowed; expected 'exact' or 'none'"),
+        ({"dedup": {"min_contrast": -1.0}}, "dedup.min_contrast: -1.0 is not allowed; expected 0 or more"),
+    ],
+)
+def test_wrong_values(values: dict[str, Any], expected: str) -> None:
+    assert message(values).startswith(expected)
+
+
+def test_strong_gaussian_noise_is_allowed() -> None:
+    assert (
+        recipe_from_dict({"autoencoder": {"noise": "gauss", "noise_level": 2.0}}).autoencoder.noise_level == 2
+    )
+
+
+def test_every_field_is_explained() -> None:
+    """The docstring under each field is what the README's table is made from."""
+    text = (Path(__file__).parents[1] / "dcgan_data" / "recipe.py").read_text("utf-8")
+    fields = re.findall(r"^    \w+: (?:int|str|float|bool)\b.*$", text, re.MULTILINE)
+    explained = re.findall(r'^    \w+: (?:int|str|float|bool)\b.*\n    """', text, re.MULTILINE)
+    assert len(fields) == len(explained) > 15
+
+
+def test_load_names_the_file(tmp_path: Path) -> None:
+    missing = tmp_path / "none.toml"
+    for path, expected in (
+        (missing, f"{missing}: no such recipe; see pipelines/*.toml for examples"),
+        (write(tmp_path, "seed = "), "not a readable TOML file ("),
+        (write(tmp_path, "sead = 1", "misspelt.toml"), "sead: unknown key; did you mean 'seed'?"),
+    ):
+        with pytest.raises(BadRequest) as caught:
+            load_recipe(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        assert expected in str(caught.value)
+
+
+def test_load_of_something_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    for path in (tmp_path, tmp_path / "binary.toml"):
+        with pytest.raises(BadRequest, match=r"not a readable TOML file \("):
+            load_recipe(path)
+
+
+def test_load(tmp_path: Path) -> None:
+    text = 'name = "x"\n[source]\npath = "photos"\nlimit = 3\n[dedup]\nmin_contrast = 2.5\n'
+    found = load_recipe(write(tmp_path, text))
+    assert (found.name, found.source.path, found.source.limit) == ("x", "photos", 3)
+    assert found.dedup.min_contrast == 2.5
+
+
+def test_differing_keys_names_both_values() -> None:
+    a = Recipe().as_dict()
+    b = recipe_from_dict({"seed": 1, "image": {"size": 32}}).as_dict()
+    assert differing_keys(a, a) == []
+    assert differing_keys(a, b) == ["image.size (there: 64, asked: 32)", "seed (there: 0, asked: 1)"]
+    assert differing_keys({"a": 1}, {"b": {"c": 2}}) == [
+        "a (there: 1, asked: None)",
+        "b (there: None, asked: {'c': 2})",
+    ]

@@ -1,0 +1,185 @@
+"""Every kind of tampering is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dcgan_data.errors import BadInput
+from dcgan_data.formats.dataset import MANIFEST, read_info, shard_name, write_info
+from dcgan_data.formats.manifest import MANIFEST_SCHEMA, Counts, read_table, table_writer
+from dcgan_data.formats.shards import stamp_file
+from dcgan_data.verify import verify
+
+REMEDY = "run the command that made the set again with --overwrite"
+
+
+def message(out: Path) -> str:
+    with pytest.raises(BadInput) as caught:
+        verify(out)
+    return str(caught.value)
+
+
+def flip_byte(path: Path, place: int = -7) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def restamp(out: Path, name: str, **changes: Any) -> None:
+    """Make ``dataset.json`` agree with a changed file."""
+    info = read_info(out)
+    files = {**info.files, name: stamp_file(out / name)}
+    write_info(out, dataclasses.replace(info, files=files, **changes))
+
+
+def forge(out: Path, change: Callable[[list[dict[str, Any]]], None], **changes: Any) -> None:
+    """Rewrite the manifest, with a stamp that fits."""
+    rows = read_table(out / MANIFEST, MANIFEST_SCHEMA).to_pylist()
+    change(rows)
+    with table_writer(out / MANIFEST, MANIFEST_SCHEMA) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
+    restamp(out, MANIFEST, **changes)
+
+
+def row(rows: list[dict[str, Any]], key: str) -> dict[str, Any]:
+    return next(row for row in rows if row["key"] == key)
+
+
+def test_a_good_set(finished_set: Path) -> None:
+    assert dataclasses.asdict(verify(finished_set)) == {"files": 6, "rows": 20, "removals": 3}
+
+
+def test_a_forgery_that_changes_nothing_is_good(copied_set: Path) -> None:
+    """So that the forgeries below fail for what they change."""
+    forge(copied_set, lambda rows: None)
+    assert verify(copied_set).rows == 20
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "images/00000.npy",
+        "images/00002.npy",
+        "manifest.parquet",
+        "duplicates.parquet",
+        "autoencoder.safetensors",
+    ],
+)
+def test_a_changed_byte(copied_set: Path, name: str) -> None:
+    flip_byte(copied_set / name)
+    assert message(copied_set) == (
+        f"{copied_set}/{name}: its bytes were changed (sha256 differs from dataset.json); {REMEDY}"
+    )
+
+
+@pytest.mark.parametrize("name", ["images/00001.npy", "autoencoder.safetensors"])
+def test_a_changed_length(copied_set: Path, name: str) -> None:
+    path = copied_set / name
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-10])
+    assert message(copied_set) == f"{path}: {size - 10} bytes, dataset.json says {size}; {REMEDY}"
+
+
+@pytest.mark.parametrize("name", ["images/00001.npy", "manifest.parquet", "autoencoder.safetensors"])
+def test_a_lost_file(copied_set: Path, name: str) -> None:
+    (copied_set / name).unlink()
+    assert message(copied_set) == (
+        f"{copied_set}/{name}: No such file or directory, but dataset.json lists it; {REMEDY}"
+    )
+
+
+def test_changed_counts(copied_set: Path) -> None:
+    info = read_info(copied_set)
+    write_info(copied_set, dataclasses.replace(info, counts=Counts(20, 16, 2, 2)))
+    assert message(copied_set) == (
+        f"{copied_set}: the manifest has {{'kept': 15, 'duplicate': 3, 'rejected': 2}}, "
+        f"dataset.json says {{'kept': 16, 'duplicate': 2, 'rejected': 2}}; {REMEDY}"
+    )
+
+
+def test_counts_that_do_not_add_up(copied_set: Path) -> None:
+    index = copied_set / "dataset.json"
+    values = json.loads(index.read_text())
+    values["counts"]["kept"] += 1
+    index.write_text(json.dumps(values))
+    assert message(copied_set).startswith(f"{index}: damaged (AssertionError: Counts(read=20, kept=16,")
+
+
+def test_a_lost_manifest_row(copied_set: Path) -> None:
+    forge(copied_set, lambda rows: rows.pop())
+    assert f"{copied_set}: the manifest has {{'kept': 15, 'duplicate': 3, 'rejected': 1}}" in message(
+        copied_set
+    )
+
+
+def test_a_status_that_does_not_exist(copied_set: Path) -> None:
+    forge(copied_set, lambda rows: row(rows, "00").update(status="hidden"))
+    assert "'hidden': 1" in message(copied_set)
+
+
+@pytest.mark.parametrize("changes", [{"row": 5}, {"shard": 1}])
+def test_an_image_that_two_rows_or_none_claim(copied_set: Path, changes: dict[str, Any]) -> None:
+    forge(copied_set, lambda rows: row(rows, "02").update(changes))
+    expected = f"{copied_set}: the manifest does not list the 8 images of shard 0 in order"
+    assert message(copied_set) == expected
+
+
+def test_a_kept_row_without_pixels(copied_set: Path) -> None:
+    forge(copied_set, lambda rows: row(rows, "18 text").update(status="kept"), counts=Counts(20, 16, 3, 1))
+    assert message(copied_set) == f"{copied_set}: 18 text is kept, but has no pixels"
+
+
+def test_a_rejected_row_with_pixels(copied_set: Path) -> None:
+    forge(copied_set, lambda rows: row(rows, "02").update(status="rejected"), counts=Counts(20, 14, 3, 3))
+    assert message(copied_set) == f"{copied_set}: 02 is rejected, but has pixels"
+
+
+def test_a_shard_of_another_length(copied_set: Path) -> None:
+    name = shard_name(2)
+    np.save(copied_set / name, np.zeros((3, 32, 32, 3), np.uint8))
+    restamp(copied_set, name)
+    assert message(copied_set).startswith(
+        f"{copied_set}/{name}: holds uint8 (3, 32, 32, 3), expected uint8 (2, 32, 32, 3); run the command"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "named"),
+    [
+        ("17 copy", {"duplicate_of": "16 copy"}, "16 copy"),  # itself removed
+        ("17 copy", {"duplicate_of": "04"}, "04"),  # kept, but of no group
+        ("17 copy", {"duplicate_of": "15 larger"}, "15 larger"),  # kept, of another group
+        ("17 copy", {"duplicate_of": "18 text"}, "18 text"),  # rejected
+        ("17 copy", {"duplicate_of": "nobody"}, "nobody"),
+        ("17 copy", {"duplicate_of": None}, "None"),
+        ("17 copy", {"group": None}, "03"),
+    ],
+)
+def test_a_removal_that_names_no_kept_row_of_its_group(
+    copied_set: Path, key: str, changes: dict[str, Any], named: str
+) -> None:
+    forge(copied_set, lambda rows: row(rows, key).update(changes))
+    assert message(copied_set) == (
+        f"{copied_set}: {key} is removed for {named}, which is not a kept row of its group"
+    )
+
+
+def test_a_manifest_with_other_columns(copied_set: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = copied_set / MANIFEST
+    pq.write_table(pq.read_table(path).drop_columns(["code"]), path)
+    restamp(copied_set, MANIFEST)
+    assert message(copied_set) == f"{path}: not the expected columns (differing: ['code'])"
+
+
+def test_no_set_at_all(tmp_path: Path) -> None:
+    assert message(tmp_path).startswith(f"{tmp_path}: not a prepared set, it has no dataset.json")
