@@ -47,7 +47,9 @@ from dcgan_data.reporter import Reporter
 from dcgan_data.versions import library_versions
 
 _MOST_IDLE_BITS = 32
-"""More idle bits than this, and the codes are too poor to remove anything by."""
+"""More idle bits than this, and the codes are too poor to remove anything by ..."""
+_FEWEST_TO_JUDGE = 100
+"""... unless there are so few images that bits agree by chance."""
 
 
 def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
@@ -150,7 +152,7 @@ def _deduplicate(
     with _timed(timings, "decide"):
         decisions = deduplicate.decide(images, recipe.dedup)
     idle = decisions.findings["code_health"]["idle_bits"]
-    if idle > _MOST_IDLE_BITS:
+    if idle > _MOST_IDLE_BITS and sum(images.shard_rows) >= _FEWEST_TO_JUDGE:
         reporter.say(
             f"warning: {idle} of 128 code bits are the same for every image, so that unlike images collide; "
             "look at the groups in the report, and try other [autoencoder] settings or more images"

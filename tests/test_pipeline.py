@@ -139,6 +139,26 @@ def test_shard_size_changes_no_decision(
     assert np.array_equal(np.concatenate(one.shards()), np.concatenate(other.shards()))
 
 
+def test_rejected_records_among_the_others_shift_no_decision(
+    tmp_path: Path, make: Make, recipe: MakeRecipe, picture: Picture, encoded: Encoded
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, seed in enumerate((None, 0, 1, None, None, 2, 1, 3, 0)):
+        data = b"no image" if seed is None else encoded(picture(seed=seed))
+        (photos / f"{number}.jpg").write_bytes(data)
+    make(photos, tmp_path / "set", recipe(records_per_shard=2))
+    rows = PreparedSet.open(tmp_path / "set").manifest(["key", "duplicate_of"]).to_pylist()
+    removed = {row["key"]: row["duplicate_of"] for row in rows if row["duplicate_of"]}
+    assert removed == {"6.jpg": "2.jpg", "8.jpg": "1.jpg"}
+    assert [key for key, status in statuses(tmp_path / "set").items() if status == "rejected"] == [
+        "0.jpg",
+        "3.jpg",
+        "4.jpg",
+    ]
+    verify(tmp_path / "set")
+
+
 def test_prepare_removes_nothing(tmp_path: Path, source: Path, make: Make, recipe: MakeRecipe) -> None:
     info = make(source, tmp_path / "set", recipe("none"))
     assert info.counts == Counts(read=20, kept=18, duplicate=0, rejected=2)

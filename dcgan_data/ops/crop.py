@@ -23,9 +23,18 @@ class Box(NamedTuple):
 
 
 @lru_cache(maxsize=1024)  # a set has few distinct dimensions
-def reduction_for(short_side: int, wanted: int) -> int:
-    """The largest reduction that leaves a short side of at least ``wanted`` pixels (1 if none does)."""
-    return next((k for k in REDUCTIONS if short_side // k >= wanted), 1)
+def reduction_for(short_side: int, size: int, exact: bool = True) -> int:
+    """The largest reduction that leaves a short side of at least twice ``size`` pixels (1 if none does).
+
+    exact: one that leaves just ``size`` pixels is as good: nothing is left to resize. Anything between would
+    average blocks that were averaged already, across their edges: 40 dB PSNR from the box filter
+    instead of 51, on 505 web photos to 64 pixels.
+    """
+    for reduction in REDUCTIONS:
+        left = short_side // reduction
+        if left >= 2 * size or (exact and left == size):
+            return reduction
+    return 1
 
 
 @lru_cache(maxsize=1024)

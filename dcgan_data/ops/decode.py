@@ -169,8 +169,7 @@ def _check_size(width: int, height: int, settings: DecodeSettings) -> None:
 
 
 def _reduction(width: int, height: int, settings: DecodeSettings) -> int:
-    wanted = settings.image_size * (2 if settings.quality else 1)
-    return reduction_for(min(width, height), wanted)
+    return reduction_for(min(width, height), settings.image_size, exact=not settings.quality)
 
 
 def _eight_bit(transparent: Any, mode: str, depth: int) -> Any:

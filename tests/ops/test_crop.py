@@ -55,12 +55,32 @@ def test_box_of_known_sizes(width: int, height: int, reduction: int, expected: B
     assert centre_box(width, height, reduction) == expected
 
 
-@given(st.integers(1, 70_000), st.sampled_from((32, 64, 128, 256)))
-def test_reduction_is_the_largest_that_leaves_enough(short_side: int, wanted: int) -> None:
-    reduction = reduction_for(short_side, wanted)
+@given(st.integers(1, 70_000), st.sampled_from((32, 64, 128, 256)), st.booleans())
+def test_reduction_is_the_largest_that_leaves_enough(short_side: int, size: int, exact: bool) -> None:
+    def enough(reduction: int) -> bool:
+        left = short_side // reduction
+        return left >= 2 * size or (exact and left == size)
+
+    reduction = reduction_for(short_side, size, exact)
     assert reduction in REDUCTIONS
-    assert reduction == 1 or short_side // reduction >= wanted
-    assert all(short_side // larger < wanted for larger in REDUCTIONS if larger > reduction)
+    assert reduction == 1 or enough(reduction)
+    assert not any(enough(larger) for larger in REDUCTIONS if larger > reduction)
+
+
+@pytest.mark.parametrize(
+    ("short_side", "size", "exact", "reduction"),
+    [
+        (256, 64, True, 4),  # LSUN: just the size
+        (256, 64, False, 2),
+        (375, 64, True, 2),  # 375 // 4 = 93 lies between one and two times the size
+        (519, 64, True, 8),
+        (520, 64, True, 4),
+        (96, 64, True, 1),
+        (60, 64, True, 1),
+    ],
+)
+def test_reduction_of_known_sizes(short_side: int, size: int, exact: bool, reduction: int) -> None:
+    assert reduction_for(short_side, size, exact) == reduction
 
 
 @given(st.integers(2, 40), st.integers(2, 40), orientations, st.data())

@@ -87,9 +87,9 @@ def test_fast_is_the_box_filter_without_a_scaled_decode(
 
 
 def test_fast_on_a_size_that_is_no_multiple(picture: Picture, encoded: Encoded) -> None:
-    """Scaled decode to 65, then area average to 64: a box of boxes, which blurs a little more (38.6 dB)."""
+    """263 // 4 = 65 would have to be averaged again to 64 (38.6 dB); the decoder reduces by 2 only."""
     files = [encoded(picture(300, 263, seed=seed), "JPEG", quality=85, subsampling=0) for seed in range(12)]
-    assert 37 <= psnr(files, DecodeSettings(64), box_average) < 45
+    assert psnr(files, DecodeSettings(64), box_average) >= 45
 
 
 @pytest.mark.parametrize(("target", "decibels"), [(64, 49), (32, 47)])
