@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcgan_data import deduplicate, prepare
@@ -125,13 +128,14 @@ def _stage_records(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -
         return len(plan.shards)
     if plan.prepared is None or job.in_place:
         return len(list(staging.path.glob("records/*.parquet")))
+    rows = _rows_by_shard(plan.prepared)
     with reporter.stage("copy", sum(plan.prepared.info.shard_rows), "images") as stage:
-        for shard, rows in enumerate(plan.prepared.info.shard_rows):
+        for shard, count in enumerate(plan.prepared.info.shard_rows):
             if not prepare.shard_is_done(staging, shard):
                 with atomic_path(job.out / shard_name(shard)) as temporary:
                     shutil.copyfile(plan.prepared.path / shard_name(shard), temporary)
-                _stage_rows_of_set(plan.prepared, staging, [shard])
-            stage.advance(rows)
+                _stage_rows(plan.prepared, staging, shard, rows[shard])
+            stage.advance(count)
     return len(plan.prepared.info.shard_rows)
 
 
@@ -217,21 +221,25 @@ def _stage_in_place(prepared: PreparedSet, staging: Staging, note: dict[str, Any
     """Turn a complete set back into an unfinished one; a kill leaves it in one of the two states."""
     if staging.path.exists():  # of a kill before the index was removed: the set is still complete
         staging.remove()
-    _stage_rows_of_set(prepared, staging, range(len(prepared.info.shard_rows)))
+    for shard, rows in enumerate(_rows_by_shard(prepared)):
+        _stage_rows(prepared, staging, shard, rows)
     staging.write_plan(note)
     (prepared.path / INDEX).unlink()
 
 
-def _stage_rows_of_set(prepared: PreparedSet, staging: Staging, shards: Iterable[int]) -> None:
-    """The manifest of a set as staged rows, with every earlier removal undone."""
+def _rows_by_shard(prepared: PreparedSet) -> list[pa.Table]:
+    """The manifest of a set, cut into its shards, with every earlier removal undone."""
     table = prepared.manifest(RECORD_SCHEMA.names)
-    rejected = pc.equal(table["status"], REJECTED)
-    status = pc.if_else(rejected, REJECTED, KEPT)
+    status = pc.if_else(pc.equal(table["status"], REJECTED), REJECTED, KEPT)
     table = table.set_column(table.schema.get_field_index("status"), RECORD_SCHEMA.field("status"), status)
-    for shard in shards:
-        rows = table.filter(pc.equal(table["shard"], shard)).cast(RECORD_SCHEMA)
-        stamp = prepared.info.files[shard_name(shard)]
-        staging.write_records(shard, rows, stamp, prepared.info.shard_rows[shard])
+    table = table.cast(RECORD_SCHEMA)
+    starts = np.searchsorted(table["shard"].to_numpy(), range(len(prepared.info.shard_rows) + 1))
+    return [table.slice(start, end - start) for start, end in pairwise(starts.tolist())]
+
+
+def _stage_rows(prepared: PreparedSet, staging: Staging, shard: int, rows: pa.Table) -> None:
+    stamp = prepared.info.files[shard_name(shard)]
+    staging.write_records(shard, rows, stamp, prepared.info.shard_rows[shard])
 
 
 def _refuse_foreign_files(out: Path) -> None:
