@@ -13,13 +13,14 @@ import lmdb
 
 from dcgan_data.errors import BadInput
 from dcgan_data.sources.base import Record, text_key
+from dcgan_data.sources.lmdb_keys import DamagedError, OtherLayoutError, walk_keys
 
 
 class LsunSource:
     """One LMDB, or several under one directory (their records follow one another in path order).
 
-    One pass over the keys at opening, values untouched: they lie in pages of their own, so LSUN's
-    3,033,042 keys take seconds, not hours. Only every ``records_per_shard``-th key is kept.
+    One pass over the keys at opening, values untouched (``lmdb_keys``): LSUN's 3,033,042 take seconds, not
+    hours. Only every ``records_per_shard``-th key is kept.
     """
 
     kind = "lsun"
@@ -84,7 +85,6 @@ def find_databases(root: Path) -> list[Path]:
 def _open_environment(database: Path) -> Iterator[lmdb.Environment]:
     """Open read-only and without a lock file: nothing is ever written beside the user's data."""
     try:
-        # Read-ahead off for the key pass would help, but the walk over values wants it: leave it on.
         environment = lmdb.open(str(database), readonly=True, lock=False, max_readers=1)
     except lmdb.Error as error:
         raise BadInput(
@@ -113,8 +113,20 @@ def _key_blocks(
     database: Path, block: int, limit: int | None, digest: hashlib._Hash
 ) -> Iterator[tuple[bytes, int]]:
     """First key and length of every run of ``block`` keys; all keys go into ``digest``."""
-    with _open_environment(database) as environment, environment.begin() as transaction:
-        keys = islice(transaction.cursor().iternext(keys=True, values=False), limit)
-        while block_keys := list(islice(keys, block)):
-            digest.update(b"\0".join(block_keys) + b"\0")
-            yield block_keys[0], len(block_keys)
+    keys = islice(_keys(database), limit)
+    while block_keys := list(islice(keys, block)):
+        digest.update(b"\0".join(block_keys) + b"\0")
+        yield block_keys[0], len(block_keys)
+
+
+def _keys(database: Path) -> Iterator[bytes]:
+    """All keys, in order, values untouched if the file's layout is the known one."""
+    with _open_environment(database):
+        pass  # the library's own checks, and the file's length
+    try:
+        yield from walk_keys(database / "data.mdb")
+    except DamagedError as error:
+        raise BadInput(f"{database}/data.mdb: damaged ({error}); fetch or copy it again") from None
+    except OtherLayoutError:
+        with _open_environment(database) as environment, environment.begin() as transaction:
+            yield from transaction.cursor().iternext(keys=True, values=False)
