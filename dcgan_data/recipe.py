@@ -66,7 +66,7 @@ class AutoencoderRecipe:
     max_images: int = 200_000
     """Fit on a seeded sample of at most so many images."""
     holdout: float = 0.05
-    """Share of that sample kept out of fitting, to stop on."""
+    """Share of that sample kept out of fitting, to stop on; at most 2,000 images."""
     batch_size: int = 128
     """Images in one update."""
     learning_rate: float = 1e-3

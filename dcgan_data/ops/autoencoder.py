@@ -21,6 +21,9 @@ from dcgan_data.ops.codes import CODE_BITS, INPUTS, Encoder, snap_to_grid
 _GAIN = 0.005
 """A held-out loss that is lower by less than this share counts as no better."""
 
+_MOST_HELD_OUT = 2000
+"""Enough to see the loss to half a percent; more would only cost time at every look."""
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -97,13 +100,13 @@ def fit_autoencoder(
     arithmetic, so that the number of cores does not change the order of sums. A GPU gives other weights.
     """
     order = np.random.default_rng(settings.seed).permutation(len(pixels))
-    held = max(1, round(len(pixels) * settings.holdout))
-    holdout = pixels[order[:held]]
-    training = pixels[order[held:]] if held < len(pixels) else holdout
+    held = min(_MOST_HELD_OUT, max(1, round(len(pixels) * settings.holdout)))
+    # Row numbers, not copies: the sample may be 600 MB.
+    holdout, training = order[:held], order[held:] if held < len(pixels) else order
     with _one_torch_thread():
         generator = torch.Generator().manual_seed(settings.seed)
-        model = Autoencoder(settings.dropout, _mean_input(training, settings), generator).to(device)
-        losses, updates = _fit(model, training, holdout, settings, on_look)
+        model = Autoencoder(settings.dropout, _mean_input(pixels, training, settings), generator).to(device)
+        losses, updates = _fit(model, pixels, (training, holdout), settings, on_look)
     weight = model.encoder.weight.detach().cpu().numpy().T
     return FitResult(
         Encoder(
@@ -120,15 +123,19 @@ def fit_autoencoder(
 
 def _fit(
     model: Autoencoder,
-    training: np.ndarray,
-    holdout: np.ndarray,
+    pixels: np.ndarray,
+    split: tuple[np.ndarray, np.ndarray],
     settings: FitSettings,
     on_look: Callable[[int, float], None] | None,
 ) -> tuple[list[float], int]:
-    """Adam until the held-out loss stops falling; leaves the best weights in ``model``."""
+    """Adam until the held-out loss stops falling; leaves the best weights in ``model``.
+
+    split: row numbers of the images to fit on, and of those held out.
+    """
+    training, holdout = split
     device = model.encoder.weight.device
     draws = torch.Generator(device).manual_seed(settings.seed + 1)
-    batches = _batches(len(training), settings)
+    batches = _batches(training, settings)
     optimiser = torch.optim.Adam(model.parameters(), settings.learning_rate)
     most = min(settings.max_updates, settings.max_epochs * math.ceil(len(training) / settings.batch_size))
     best, losses, stale, updates = float("inf"), list[float](), 0, 0
@@ -136,14 +143,14 @@ def _fit(
     while updates < most and stale < settings.patience:
         span = min(settings.evaluate_every, most - updates)
         for _ in range(span):
-            clean = to_inputs(training[next(batches)], settings.standardise, device)
+            clean = to_inputs(pixels[next(batches)], settings.standardise, device)
             keep = torch.rand(len(clean), CODE_BITS, generator=draws, device=device) >= settings.dropout
             loss = F.mse_loss(model(_corrupt(clean, settings, draws), keep), clean)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         updates += span
-        losses.append(_holdout_loss(model, holdout, settings))
+        losses.append(_holdout_loss(model, pixels, holdout, settings))
         stale = 0 if losses[-1] < best * (1 - _GAIN) else stale + 1
         if losses[-1] < best:
             best, best_state = losses[-1], _copy(model)
@@ -153,12 +160,12 @@ def _fit(
     return losses, updates
 
 
-def _batches(count: int, settings: FitSettings) -> Iterator[np.ndarray]:
-    """Row numbers of one batch after the other, each pass over the images in a new order; endless."""
+def _batches(rows: np.ndarray, settings: FitSettings) -> Iterator[np.ndarray]:
+    """Row numbers of one batch after the other, each pass over ``rows`` in a new order; endless."""
     shuffler = np.random.default_rng(settings.seed + 2)
     while True:
-        order = shuffler.permutation(count)
-        for start in range(0, count, settings.batch_size):
+        order = shuffler.permutation(rows)
+        for start in range(0, len(order), settings.batch_size):
             yield np.sort(order[start : start + settings.batch_size])
 
 
@@ -176,14 +183,12 @@ def to_inputs(pixels: np.ndarray, standardise: bool, device: torch.device) -> to
     return values / values.std(dim=1, correction=0, keepdim=True).clamp_min(1.0)
 
 
-def _mean_input(pixels: np.ndarray, settings: FitSettings) -> torch.Tensor:
-    """The mean over images as the network sees them: float32 (3072,)."""
+def _mean_input(pixels: np.ndarray, rows: np.ndarray, settings: FitSettings) -> torch.Tensor:
+    """The mean over some images as the network sees them: float32 (3072,)."""
     total = torch.zeros(INPUTS, dtype=torch.float64)
-    for start in range(0, len(pixels), 1024):
-        total += (
-            to_inputs(pixels[start : start + 1024], settings.standardise, torch.device("cpu")).double().sum(0)
-        )
-    return (total / len(pixels)).float()
+    for chunk in _chunks(rows):
+        total += to_inputs(pixels[chunk], settings.standardise, torch.device("cpu")).double().sum(0)
+    return (total / len(rows)).float()
 
 
 def _corrupt(clean: torch.Tensor, settings: FitSettings, draws: torch.Generator) -> torch.Tensor:
@@ -193,13 +198,19 @@ def _corrupt(clean: torch.Tensor, settings: FitSettings, draws: torch.Generator)
 
 
 @torch.no_grad()
-def _holdout_loss(model: Autoencoder, holdout: np.ndarray, settings: FitSettings) -> float:
+def _holdout_loss(model: Autoencoder, pixels: np.ndarray, rows: np.ndarray, settings: FitSettings) -> float:
     device = model.encoder.weight.device
     total = 0.0
-    for start in range(0, len(holdout), 1024):
-        clean = to_inputs(holdout[start : start + 1024], settings.standardise, device)
+    for chunk in _chunks(rows):
+        clean = to_inputs(pixels[chunk], settings.standardise, device)
         total += float(F.mse_loss(model(clean), clean)) * len(clean)
-    return total / len(holdout)
+    return total / len(rows)
+
+
+def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Row numbers in runs that bound the float copies of their images."""
+    for start in range(0, len(rows), 1024):
+        yield rows[start : start + 1024]
 
 
 @contextmanager
