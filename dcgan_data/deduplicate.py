@@ -121,7 +121,7 @@ def encode_all(images: ImageSet, min_contrast: float, workers: int) -> Iterator[
     todo = [shard for shard in range(len(images.shard_rows)) if not staging.codes(shard).exists()]
     yield sum(images.shard_rows) - sum(images.shard_rows[shard] for shard in todo)
     tasks = [(images, shard, min_contrast) for shard in todo]
-    yield from run_tasks(encode_shard, tasks, workers)
+    yield from run_tasks(encode_shard, tasks, workers, hold=staging.out)
 
 
 def encode_shard(images: ImageSet, shard: int, min_contrast: float) -> int:

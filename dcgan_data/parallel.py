@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from dcgan_data.errors import BadInput
+from dcgan_data.formats.lock import shared_by_worker
 
 Result = TypeVar("Result")
+_SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def default_workers() -> int:
@@ -22,15 +28,19 @@ def default_workers() -> int:
 
 
 def run_tasks(
-    function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], workers: int
+    function: Callable[..., Result],
+    tasks: Sequence[tuple[Any, ...]],
+    workers: int,
+    hold: Path | None = None,
 ) -> Iterator[Result]:
     """Yield ``function(*task)`` of every task as it finishes, in any order.
 
-    BadInput if a worker process dies, for example because memory ran out.
+    hold: a directory that every task writes into; the next run there waits until the last task let go of it,
+    even if this process is killed. BadInput if a worker process dies, for example because memory ran out.
     """
     parallel = joblib.Parallel(n_jobs=min(workers, max(len(tasks), 1)), return_as="generator_unordered")
     try:
-        yield from parallel(joblib.delayed(_in_worker)(function, task) for task in tasks)
+        yield from parallel(joblib.delayed(_run)(function, task, hold, os.getpid()) for task in tasks)
     except TerminatedWorkerError:
         raise BadInput(
             "a worker process died, perhaps for lack of memory; what is finished is kept: "
@@ -38,8 +48,23 @@ def run_tasks(
         ) from None
 
 
-def _in_worker(function: Callable[..., Result], task: tuple[Any, ...]) -> Result:
-    if multiprocessing.parent_process() is not None or os.environ.get("LOKY_WORKER"):
+def _run(function: Callable[..., Result], task: tuple[Any, ...], hold: Path | None, parent: int) -> Result:
+    if os.getpid() != parent:
         # Ctrl-C reaches the whole process group; the parent alone decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return function(*task)
+        _die_with(parent)
+    with shared_by_worker(hold) if hold else nullcontext():
+        return function(*task)
+
+
+@cache
+def _die_with(parent: int) -> None:
+    """End this worker as soon as its parent is gone: else it would go on writing beside the next run."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    if os.getppid() == parent:  # a cluster's worker has another parent, which looks after it
+        threading.Thread(target=watch, daemon=True).start()

@@ -31,7 +31,7 @@ def prepare(shards: Sequence[Shard], settings: DecodeSettings, out: Path, worker
     todo = [index for index in range(len(shards)) if not shard_is_done(staging, index)]
     yield sum(len(shards[index]) for index in set(range(len(shards))) - set(todo))
     tasks = [(shards[index], index, settings, staging.out) for index in todo]
-    yield from run_tasks(prepare_shard, tasks, workers)
+    yield from run_tasks(prepare_shard, tasks, workers, hold=staging.out)
 
 
 def shard_is_done(staging: Staging, index: int) -> bool:
@@ -47,15 +47,17 @@ def prepare_shard(shard: Shard, index: int, settings: DecodeSettings, out: Path)
     """Decode one shard into ``images/`` and its rows into the staging area; returns its number of records."""
     path = out / shard_name(index)
     rows: list[tuple[Any, ...]] = []
-    with _one_opencv_thread(), atomic_path(path) as temporary, temporary.open("wb") as file:
-        writer = ShardWriter(file, settings.image_size)
-        for record in shard:
-            rows.append(_prepare_record(record, index, writer, settings))
-        writer.close()
+    with _one_opencv_thread(), atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            writer = ShardWriter(file, settings.image_size)
+            for record in shard:
+                rows.append(_prepare_record(record, index, writer, settings))
+            writer.close()
+        stamp = stamp_file(temporary)
     columns = zip(*rows, strict=True)
     arrays = [pa.array(values, field.type) for values, field in zip(columns, RECORD_SCHEMA, strict=True)]
     table = pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
-    Staging(out).write_records(index, table, stamp_file(path), writer.rows)
+    Staging(out).write_records(index, table, stamp, writer.rows)
     return len(rows)
 
 

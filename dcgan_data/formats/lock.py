@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,27 @@ def locked(directory: Path, option: str) -> Iterator[None]:
             f"{directory}: cannot be written ({error.strerror}); choose another {option}"
         ) from None
     try:
+        _wait_for_orphans(directory)
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def shared_by_worker(directory: Path) -> Iterator[None]:
+    """Hold ``directory`` for one task of a worker, so that a run that comes next waits for its end."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_orphans(directory: Path) -> None:
+    """Wait for workers whose parent was killed; they notice within a moment, and end."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
