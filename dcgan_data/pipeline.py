@@ -29,6 +29,7 @@ from dcgan_data.formats.assemble import Decisions, write_manifest
 from dcgan_data.formats.atomic import atomic_path
 from dcgan_data.formats.dataset import (
     AUTOENCODER,
+    IMAGES,
     INDEX,
     MANIFEST,
     PAIRS,
@@ -41,7 +42,7 @@ from dcgan_data.formats.lock import locked
 from dcgan_data.formats.manifest import KEPT, RECORD_SCHEMA, REJECTED
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
-from dcgan_data.formats.staging import Staging, remove_own_files
+from dcgan_data.formats.staging import REPORT, Staging, remove_own_files
 from dcgan_data.ops.decode import DecodeSettings
 from dcgan_data.plan import Job, Plan, free_bytes, make_plan
 from dcgan_data.recipe import Recipe, differing_keys, recipe_from_dict
@@ -103,8 +104,7 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
         return
     staged = staging.read_plan()
     if staged is None:
-        if not job.overwrite:
-            _refuse_foreign_files(job.out)
+        _refuse_foreign_files(job.out, job.overwrite)
         staging.write_plan(note)
         return
     differing = differing_keys({key: staged[key] for key in wanted}, wanted)
@@ -242,9 +242,14 @@ def _stage_rows(prepared: PreparedSet, staging: Staging, shard: int, rows: pa.Ta
     staging.write_records(shard, rows, stamp, prepared.info.shard_rows[shard])
 
 
-def _refuse_foreign_files(out: Path) -> None:
-    """Never mix with a user's own files: an ``out`` that is not empty must be ours."""
-    foreign = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))
+def _refuse_foreign_files(out: Path, overwrite: bool) -> None:
+    """Never mix with a user's own files: what a new set is made in must be empty, or was ours until now.
+
+    overwrite: this program's own files have been removed; others may stay where no file of a set will be.
+    """
+    ours = {INDEX, MANIFEST, PAIRS, AUTOENCODER, IMAGES, REPORT}
+    entries = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
+    foreign = sorted(name for name in entries if not overwrite or name in ours)
     if foreign:
         raise BadRequest(
             f"{out}: not empty and not a prepared set (it holds {', '.join(foreign[:3])}"

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcgan_data.errors import BadInput
-from dcgan_data.formats.dataset import shard_name
+from dcgan_data.formats.dataset import AUTOENCODER, MANIFEST, PAIRS, check_stamp, shard_name
 from dcgan_data.formats.manifest import DUPLICATE, KEPT, REJECTED
 from dcgan_data.formats.prepared import PreparedSet
-from dcgan_data.formats.shards import open_shard, stamp_file
+from dcgan_data.formats.shards import open_shard
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,12 @@ def verify(path: Path) -> Verification:
 
 
 def _check_files(prepared: PreparedSet) -> None:
-    for name, stamp in sorted(prepared.info.files.items()):
-        path = prepared.path / name
-        try:
-            found = stamp_file(path)
-        except OSError as error:
-            raise BadInput(f"{path}: {error.strerror}, but dataset.json lists it; {_REMEDY}") from None
-        if found.bytes != stamp.bytes:
-            raise BadInput(f"{path}: {found.bytes} bytes, dataset.json says {stamp.bytes}; {_REMEDY}")
-        if found.sha256 != stamp.sha256:
-            raise BadInput(f"{path}: its bytes were changed (sha256 differs from dataset.json); {_REMEDY}")
+    """The index lists all files that a set of its kind has, and each has its recorded bytes."""
+    info = prepared.info
+    needed = {shard_name(shard) for shard in range(len(info.shard_rows))} | {MANIFEST, PAIRS}
+    needed |= {AUTOENCODER} if info.deduplication else set()
+    for name in sorted(needed | set(info.files)):
+        check_stamp(prepared.path, name, info)
 
 
 def _check_counts(prepared: PreparedSet, table: pa.Table) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dcgan_data.errors import BadInput
+from dcgan_data.formats.lock import locked
 from dcgan_data.parallel import default_workers, run_tasks
 
 
@@ -77,3 +80,42 @@ def test_workers_leave_interrupts_to_their_parent() -> None:
 
 def test_default_workers() -> None:
     assert 1 <= default_workers() <= (os.cpu_count() or 1)
+
+
+ORPHANS = """
+import os, sys
+from pathlib import Path
+from dcgan_data.parallel import run_tasks
+
+def wait_for_ever(directory):
+    (directory / f"{os.getpid()}.pid").touch()
+    os.mkfifo(fifo := directory / f"{os.getpid()}.fifo")
+    open(fifo).read()
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[1])
+    list(run_tasks(wait_for_ever, [(directory,), (directory,)], 2, hold=directory))
+"""
+
+
+def test_workers_end_with_their_parent_and_the_next_run_waits_for_them(tmp_path: Path) -> None:
+    script, directory = tmp_path / "orphans.py", tmp_path / "out"
+    script.write_text(ORPHANS)
+    directory.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen([sys.executable, str(script), str(directory)], env=environment) as parent:
+        while len(list(directory.glob("*.fifo"))) < 2:
+            assert parent.poll() is None
+        parent.kill()
+    workers = [int(path.stem) for path in directory.glob("*.pid")]
+    with locked(directory, "--out"):
+        # They let go of the directory while they exit: what is left of that takes no more than some looks.
+        assert not all(any(is_running(worker) for worker in workers) for _ in range(20_000))
+
+
+def is_running(process: int) -> bool:
+    """Whether it still does anything: one that ended but was not waited for yet does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False

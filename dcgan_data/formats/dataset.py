@@ -11,11 +11,12 @@ from typing import Any
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import write_json
 from dcgan_data.formats.manifest import Counts
-from dcgan_data.formats.shards import FileStamp
+from dcgan_data.formats.shards import FileStamp, stamp_file
 
 SCHEMA_VERSION = 1
 INDEX, MANIFEST, PAIRS = "dataset.json", "manifest.parquet", "duplicates.parquet"
 AUTOENCODER, IMAGES = "autoencoder.safetensors", "images"
+_REMEDY = "run the command that made the set again with --overwrite"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,21 @@ class DatasetInfo:
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def check_stamp(out: Path, name: str, info: DatasetInfo) -> None:
+    """BadInput unless a file of the set has the size and hash that the index says."""
+    path, expected = out / name, info.files.get(name)
+    if expected is None:
+        raise BadInput(f"{out / INDEX}: does not list {name}; {_REMEDY}")
+    try:
+        found = stamp_file(path)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}, but dataset.json lists it; {_REMEDY}") from None
+    if found.bytes != expected.bytes:
+        raise BadInput(f"{path}: {found.bytes} bytes, dataset.json says {expected.bytes}; {_REMEDY}")
+    if found.sha256 != expected.sha256:
+        raise BadInput(f"{path}: its bytes were changed (sha256 differs from dataset.json); {_REMEDY}")
+
+
 def shard_name(shard: int) -> str:
     """Relative path of a shard, for example ``images/00000.npy``."""
     return f"{IMAGES}/{shard:05d}.npy"
@@ -74,7 +90,7 @@ def read_info(out: Path) -> DatasetInfo:
         known["counts"] = Counts(**raw["counts"])
         known["files"] = {name: FileStamp(**stamp) for name, stamp in raw["files"].items()}
         return DatasetInfo(**known)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise BadInput(_not_a_set(out)) from None
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError) as error:
         raise BadInput(f"{path}: damaged ({type(error).__name__}: {error}); rebuild the set") from None

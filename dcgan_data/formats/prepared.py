@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcgan_data.formats.dataset import MANIFEST, DatasetInfo, read_info, shard_name
+from dcgan_data.formats.dataset import MANIFEST, DatasetInfo, check_stamp, read_info, shard_name
 from dcgan_data.formats.manifest import DUPLICATE, KEPT, MANIFEST_SCHEMA, read_table
 from dcgan_data.formats.shards import open_shard
 
@@ -50,8 +50,13 @@ class PreparedSet:
 
     @classmethod
     def open(cls, path: Path) -> PreparedSet:
-        """Open a set; BadInput if ``path`` is not a prepared set, is unfinished or damaged."""
-        return cls(path, read_info(path))
+        """Open a set; BadInput if ``path`` is not a prepared set, is unfinished or damaged.
+
+        The manifest's bytes are held against the index: rows that were changed would name other pixels.
+        """
+        info = read_info(path)
+        check_stamp(path, MANIFEST, info)
+        return cls(path, info)
 
     def manifest(self, columns: list[str] | None = None) -> pa.Table:
         """The manifest, or some of its columns, in source order."""

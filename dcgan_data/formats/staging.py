@@ -26,6 +26,7 @@ from dcgan_data.formats.shards import FileStamp
 
 STAGING = ".staging"
 REPORT = "report"
+REPORT_FILES = ("index.html", "contact_sheet.png")
 
 
 class Staging:
@@ -82,7 +83,12 @@ class Staging:
 
 
 def remove_own_files(out: Path) -> None:
-    """Remove what this program writes into a prepared set, and nothing else (``--overwrite``)."""
+    """Remove what this program wrote into ``out``, and nothing else (``--overwrite``).
+
+    A directory that neither an index nor a plan proves to be a set is left alone.
+    """
+    if not is_set(out):
+        return
     for path in (*_own_files(out), *_own_files(out, TEMPORARY_SUFFIX)):
         path.unlink()
     for directory in (IMAGES, REPORT):
@@ -91,9 +97,23 @@ def remove_own_files(out: Path) -> None:
     shutil.rmtree(out / STAGING, ignore_errors=True)
 
 
+def is_set(out: Path) -> bool:
+    """Whether ``out`` is a prepared set of this program's, complete or not."""
+    if (out / STAGING / "plan.json").exists():
+        return True
+    try:
+        return "schema_version" in json.loads((out / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _own_files(out: Path, suffix: str = "") -> list[Path]:
     """This program's files in a prepared set, or what a kill left of them. The index comes first: once it is
     gone, the set no longer claims to be complete."""
     shards = f"{IMAGES}/[0-9][0-9][0-9][0-9][0-9].npy"
-    names = (INDEX, MANIFEST, PAIRS, AUTOENCODER, shards, f"{REPORT}/*.png", f"{REPORT}/*.html")
-    return [path for name in names for path in out.glob(name + suffix)]
+    reports = (f"{REPORT}/{name}" for name in REPORT_FILES)
+    return [
+        path
+        for name in (INDEX, MANIFEST, PAIRS, AUTOENCODER, shards, *reports)
+        for path in out.glob(name + suffix)
+    ]

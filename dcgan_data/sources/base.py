@@ -38,7 +38,8 @@ class Source(Protocol):
     path: str
     """Where it is, as an absolute path."""
     fingerprint: str
-    """Hex digest that changes when records are added, removed or renamed."""
+    """Hex digest of the keys and of file sizes: it changes when records are added, removed, renamed or
+    replaced by others of another size."""
     passed_over: dict[str, int]
     """Files that are no images by their name, counted by extension; never silent."""
 

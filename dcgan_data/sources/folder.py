@@ -13,7 +13,7 @@ from pathlib import Path
 from dcgan_data.sources.base import Record, text_key
 
 EXTENSIONS = frozenset(
-    b".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .tga .avif .jp2 .j2k".split()
+    b".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .j2k".split()
 )
 """Files with these extensions are records, and so are files without any (their content is sniffed).
 Others (labels, archives) are passed over and counted by extension."""
@@ -33,7 +33,7 @@ class FolderSource:
         self.passed_over = dict(sorted(passed_over.items()))
         digest = hashlib.sha256()
         for path in self._paths:
-            digest.update(path + b"\0")
+            digest.update(b"%s\0%d\0" % (path, _size(os.path.join(os.fsencode(root), path))))
         self.fingerprint = digest.hexdigest()
         self._records_per_shard = records_per_shard
 
@@ -95,6 +95,13 @@ def _is_directory(entry: os.DirEntry[bytes]) -> bool:
         return entry.is_dir()
     except OSError:  # links that lead only to one another
         return False
+
+
+def _size(path: bytes) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # a dangling link: its record will say so
+        return -1
 
 
 def _is_record(entry: os.DirEntry[bytes], passed_over: Counter[str]) -> bool:

@@ -34,6 +34,7 @@ class LsunSource:
         self._shards: list[LsunShard] = []
         left = limit or None
         for database in databases:
+            digest.update(b"%d\0" % (database / "data.mdb").stat().st_size)
             prefix = "" if len(databases) == 1 else f"{database.relative_to(root).as_posix()}/"
             for first_key, count in _key_blocks(database, records_per_shard, left, digest):
                 self._shards.append(LsunShard(str(database), prefix, first_key, count))

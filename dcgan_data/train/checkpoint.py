@@ -91,7 +91,8 @@ def _write_weights(path: Path, model: nn.Module) -> None:
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with atomic_path(path) as temporary:
-        st.save_file(plain, temporary)
+        # Not save_file: it makes a file that only its owner can read.
+        temporary.write_bytes(st.save(plain))
 
 
 def _state_tensors(state: TrainState) -> dict[str, Tensor]:
