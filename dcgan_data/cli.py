@@ -6,6 +6,7 @@ Libraries are imported inside the commands, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import sys
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from dcgan_data.plan import Job
 
 
+_FULL_OR_FAILING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What a disk says that is full, over a quota, read-only or failing: no bug of ours."""
+
+
 class _Group(TyperGroup):
     """Turns the project's errors into one line on stderr and their exit code: the only place that does."""
 
@@ -33,6 +38,15 @@ class _Group(TyperGroup):
         except DcganDataError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.errno not in _FULL_OR_FAILING:
+                raise
+            print(
+                f"error: {error.filename or 'writing'}: {error.strerror}; what is finished is kept: "
+                "make room or mend it, and give the same command again",
+                file=sys.stderr,
+            )
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print(
                 "interrupted: what is finished is kept; the same command goes on (train: with --resume)",

@@ -27,7 +27,7 @@ class SourceRecipe:
     """Read only the first so many records; 0 reads all."""
 
     def __post_init__(self) -> None:
-        _require(self.limit >= 0, "source.limit", self.limit, "0 (all) or a number of records")
+        _require(0 <= self.limit < 2**40, "source.limit", self.limit, "0 (all) or a number of records")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ class AutoencoderRecipe:
         _require(0 < self.holdout < 1, "autoencoder.holdout", self.holdout, "between 0 and 1")
         for name in ("max_images", "batch_size", "max_updates", "max_epochs", "evaluate_every", "patience"):
             _require(getattr(self, name) >= 1, f"autoencoder.{name}", getattr(self, name), "1 or more")
-        _require(self.learning_rate > 0, "autoencoder.learning_rate", self.learning_rate, "more than 0")
+        _require(
+            0 < self.learning_rate < 1, "autoencoder.learning_rate", self.learning_rate, "between 0 and 1"
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
-        _require(self.records_per_shard >= 1, "records_per_shard", self.records_per_shard, "1 or more")
+        _require(
+            1 <= self.records_per_shard < 2**24,
+            "records_per_shard",
+            self.records_per_shard,
+            "1 or more, under 16777216",
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved recipe as plain values, every default written out."""

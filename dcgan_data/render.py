@@ -25,10 +25,7 @@ def prepared_set(out: Path, info: DatasetInfo, verbose: bool) -> str:
         f"{out}: {counts.read:,} read = {counts.kept:,} kept + {counts.duplicate:,} duplicates "
         f"+ {counts.rejected:,} rejected, {info.image_size}x{info.image_size} px",
         *(f"  rejected: {reason} {count:,}" for reason, count in info.rejected.items()),
-        *(
-            f"  passed over: {count:,} files named *{kind}"
-            for kind, count in info.source["passed_over"].items()
-        ),
+        *_passed_over(info.source["passed_over"]),
         f"look:  {out}/report/index.html",
         f"train: dcgan-data train --prepared {out}",
     ]
@@ -36,6 +33,14 @@ def prepared_set(out: Path, info: DatasetInfo, verbose: bool) -> str:
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in info.timings.items())
         lines += [f"time:  {stages}", *(f"  {key}: {value}" for key, value in info.deduplication.items())]
     return "\n".join(lines)
+
+
+def _passed_over(counts: dict[str, int]) -> list[str]:
+    """Files that are no images by their names: the commonest kinds, and how many more there are."""
+    common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"  passed over: {count:,} files named *{kind}" for kind, count in common[:5]]
+    rest = sum(count for _, count in common[5:])
+    return [*lines, f"  passed over: {rest:,} files with other names"] if rest else lines
 
 
 def set_json(out: Path, info: DatasetInfo) -> str:

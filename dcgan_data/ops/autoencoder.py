@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dcgan_data.ops.codes import CODE_BITS, INPUTS, Encoder, snap_to_grid
+from dcgan_data.errors import BadRequest
+from dcgan_data.ops.codes import CODE_BITS, INPUTS, MAX_WEIGHT, Encoder, snap_to_grid
 
 _GAIN = 0.005
 """A held-out loss that is lower by less than this share counts as no better."""
@@ -151,6 +152,7 @@ def _fit(
             optimiser.step()
         updates += span
         losses.append(_holdout_loss(model, pixels, holdout, settings))
+        _require_sane(model, losses[-1], settings)
         stale = 0 if losses[-1] < best * (1 - _GAIN) else stale + 1
         if losses[-1] < best:
             best, best_state = losses[-1], _copy(model)
@@ -158,6 +160,14 @@ def _fit(
             on_look(span, losses[-1])
     model.load_state_dict(best_state)
     return losses, updates
+
+
+def _require_sane(model: Autoencoder, loss: float, settings: FitSettings) -> None:
+    if not math.isfinite(loss) or model.encoder.weight.abs().max() >= MAX_WEIGHT / 2:
+        raise BadRequest(
+            f"the autoencoder's fit diverged (held-out loss {loss:.3g}); "
+            f"lower [autoencoder] learning_rate, which is {settings.learning_rate:g}"
+        )
 
 
 def _batches(rows: np.ndarray, settings: FitSettings) -> Iterator[np.ndarray]:

@@ -62,5 +62,8 @@ def source_summary(source: Source) -> dict[str, Any]:
 
 
 def text_key(raw: bytes) -> str:
-    """A source's own key as text; bytes that are not UTF-8 become backslash escapes."""
-    return raw.decode("utf-8", "backslashreplace")
+    """A source's own key as text: bytes that are not UTF-8 become escapes, and a backslash becomes two.
+
+    So two keys never become one.
+    """
+    return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")

@@ -106,7 +106,7 @@ def _size(path: bytes) -> int:
 
 def _is_record(entry: os.DirEntry[bytes], passed_over: Counter[str]) -> bool:
     extension = os.path.splitext(entry.name)[1].lower()
-    if extension and extension not in EXTENSIONS:
+    if extension and extension not in EXTENSIONS and not extension[1:].isdigit():  # photo.0001 has none
         passed_over[text_key(extension)] += 1
         return False
     # A link that leads nowhere is a record that cannot be read; pipes and devices are none at all.
