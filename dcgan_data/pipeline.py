@@ -24,12 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcgan_data import deduplicate, prepare
-from dcgan_data.errors import BadRequest, TooManyRejected
+from dcgan_data.errors import BadInput, BadRequest, TooManyRejected
 from dcgan_data.formats.assemble import Decisions, write_manifest
 from dcgan_data.formats.atomic import atomic_path
 from dcgan_data.formats.dataset import (
     AUTOENCODER,
-    IMAGES,
     INDEX,
     MANIFEST,
     PAIRS,
@@ -42,7 +41,7 @@ from dcgan_data.formats.lock import locked
 from dcgan_data.formats.manifest import KEPT, RECORD_SCHEMA, REJECTED
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
-from dcgan_data.formats.staging import REPORT, Staging, remove_own_files
+from dcgan_data.formats.staging import Staging, is_set, remove_own_files
 from dcgan_data.ops.decode import DecodeSettings
 from dcgan_data.plan import Job, Plan, free_bytes, make_plan
 from dcgan_data.recipe import Recipe, differing_keys, recipe_from_dict
@@ -67,8 +66,9 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
 
         resolve_device(job.device)  # before hours of decoding, not after
     with locked(job.out, "--out"):
-        if job.overwrite and not job.in_place:
-            remove_own_files(job.out)
+        was_set = is_set(job.out) if job.in_place or not job.overwrite else remove_own_files(job.out)
+        if not was_set:
+            _refuse_foreign_files(job.out)
         info = _finished(job, plan, reporter)
         if info is None:
             _check_disk(job.out, plan.disk_bytes)
@@ -104,7 +104,6 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
         return
     staged = staging.read_plan()
     if staged is None:
-        _refuse_foreign_files(job.out, job.overwrite)
         staging.write_plan(note)
         return
     differing = differing_keys({key: staged[key] for key in wanted}, wanted)
@@ -171,6 +170,11 @@ def _finish(
     staging = images.staging
     shards = range(len(images.shard_rows))
     counts, reasons = write_manifest(staging, len(shards), decisions)
+    if counts.read != plan.source["records"]:
+        raise BadInput(
+            f"{plan.source['path']}: changed while it was read: {counts.read:,} records of "
+            f"{plan.source['records']:,} were found; start afresh with --overwrite"
+        )
     if decisions is None:  # an autoencoder that is here belongs to a decision that is undone
         (staging.out / AUTOENCODER).unlink(missing_ok=True)
     files = {shard_name(shard): staging.shard_stamp(shard)[0] for shard in shards}
@@ -210,7 +214,8 @@ def _finished(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo | None:
         return None
     hint = ""
     if all(key.startswith(("dedup.", "autoencoder."), 7) for key in differing if key.startswith("recipe.")):
-        hint = f" ('dcgan-data dedup {job.out}' decides anew without decoding)"
+        command = "prepare" if plan.recipe.dedup.rule == "none" else "dedup"
+        hint = f" ('dcgan-data {command} {job.out}' decides anew without decoding)"
     raise BadRequest(
         f"{job.out}: complete, but made otherwise: {'; '.join(differing)}; "
         f"choose another --out, or replace it with --overwrite{hint}"
@@ -242,14 +247,9 @@ def _stage_rows(prepared: PreparedSet, staging: Staging, shard: int, rows: pa.Ta
     staging.write_records(shard, rows, stamp, prepared.info.shard_rows[shard])
 
 
-def _refuse_foreign_files(out: Path, overwrite: bool) -> None:
-    """Never mix with a user's own files: what a new set is made in must be empty, or was ours until now.
-
-    overwrite: this program's own files have been removed; others may stay where no file of a set will be.
-    """
-    ours = {INDEX, MANIFEST, PAIRS, AUTOENCODER, IMAGES, REPORT}
-    entries = [entry.name for entry in out.iterdir() if not entry.name.startswith(".")]
-    foreign = sorted(name for name in entries if not overwrite or name in ours)
+def _refuse_foreign_files(out: Path) -> None:
+    """Never mix with a user's own files: a new set is made in an empty directory, or over one of ours."""
+    foreign = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))
     if foreign:
         raise BadRequest(
             f"{out}: not empty and not a prepared set (it holds {', '.join(foreign[:3])}"

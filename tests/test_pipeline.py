@@ -289,7 +289,7 @@ def test_another_rule_is_refused_with_a_hint(
 ) -> None:
     text = refusal(BadRequest, make, source, copied_set, recipe("none"))
     assert "recipe.dedup.rule (there: 'exact', asked: 'none')" in text
-    assert text.endswith(f" ('dcgan-data dedup {copied_set}' decides anew without decoding)")
+    assert text.endswith(f" ('dcgan-data prepare {copied_set}' decides anew without decoding)")
 
 
 def test_another_source_is_refused(
@@ -502,3 +502,25 @@ def test_relative_paths_from_another_directory(
         Path("lsun").symlink_to(source)
         make(Path("lsun"), Path("set"), workers=2)
         verify(Path("set"))
+
+
+def test_overwrite_leaves_a_directory_that_is_no_set(tmp_path: Path, source: Path, make: Make) -> None:
+    out = tmp_path / "mine"
+    (out / "report").mkdir(parents=True)
+    for name in ("report/holiday.png", "report/index.html", "dataset.json"):
+        (out / name).write_text("mine")
+    message = refusal(BadRequest, make, source, out, overwrite=True)
+    assert "mine: not empty and not a prepared set (it holds dataset.json, report)" in message
+    assert {path.read_text() for path in out.rglob("*.*") if path.is_file() and path.name != ".lock"} == {
+        "mine"
+    }
+
+
+def test_overwrite_of_a_set_keeps_the_users_pictures(
+    tmp_path: Path, source: Path, make: Make, recipe: MakeRecipe
+) -> None:
+    make(source, tmp_path / "set")
+    (tmp_path / "set" / "report" / "holiday.png").write_text("mine")
+    assert make(source, tmp_path / "set", recipe(seed=1), overwrite=True).recipe["seed"] == 1
+    assert (tmp_path / "set" / "report" / "holiday.png").read_text() == "mine"
+    verify(tmp_path / "set")

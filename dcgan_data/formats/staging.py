@@ -82,19 +82,20 @@ class Staging:
         shutil.rmtree(self.path)
 
 
-def remove_own_files(out: Path) -> None:
+def remove_own_files(out: Path) -> bool:
     """Remove what this program wrote into ``out``, and nothing else (``--overwrite``).
 
-    A directory that neither an index nor a plan proves to be a set is left alone.
+    Returns False, with nothing touched, if neither an index nor a plan proves that ``out`` is a set.
     """
     if not is_set(out):
-        return
+        return False
     for path in (*_own_files(out), *_own_files(out, TEMPORARY_SUFFIX)):
         path.unlink()
     for directory in (IMAGES, REPORT):
         if (out / directory).is_dir() and not any((out / directory).iterdir()):
             (out / directory).rmdir()
     shutil.rmtree(out / STAGING, ignore_errors=True)
+    return True
 
 
 def is_set(out: Path) -> bool:
