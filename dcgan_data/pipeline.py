@@ -104,6 +104,7 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
         return
     staged = staging.read_plan()
     if staged is None:
+        remove_own_files(job.out)  # what an --overwrite that was killed left: nothing else is here
         staging.write_plan(note)
         return
     differing = differing_keys({key: staged[key] for key in wanted}, wanted)

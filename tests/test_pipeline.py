@@ -524,3 +524,27 @@ def test_overwrite_of_a_set_keeps_the_users_pictures(
     assert make(source, tmp_path / "set", recipe(seed=1), overwrite=True).recipe["seed"] == 1
     assert (tmp_path / "set" / "report" / "holiday.png").read_text() == "mine"
     verify(tmp_path / "set")
+
+
+@pytest.mark.parametrize("removed", [0, 1, 3])
+def test_an_overwrite_that_was_killed_while_removing(
+    copied_set: Path, source: Path, make: Make, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    """The same command, with --overwrite or without, goes on from whatever is left."""
+    unlink, calls = Path.unlink, 0
+
+    def dying(path: Path, missing_ok: bool = False) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > removed:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", dying)
+        with pytest.raises(KeyboardInterrupt):
+            make(source, copied_set, overwrite=True)
+    assert not (copied_set / "dataset.json").exists()
+    make(source, copied_set)
+    verify(copied_set)
+    assert not list(copied_set.glob("*.removed"))

@@ -25,6 +25,8 @@ from dcgan_data.formats.dataset import AUTOENCODER, IMAGES, INDEX, MANIFEST, PAI
 from dcgan_data.formats.shards import FileStamp
 
 STAGING = ".staging"
+_REMOVED_INDEX = f"{INDEX}.removed"
+"""The index of a set while ``--overwrite`` removes it."""
 REPORT = "report"
 REPORT_FILES = ("index.html", "contact_sheet.png")
 
@@ -89,12 +91,15 @@ def remove_own_files(out: Path) -> bool:
     """
     if not is_set(out):
         return False
+    if (out / INDEX).exists():  # renamed, no longer complete; removed last, still the proof after a kill
+        (out / INDEX).replace(out / _REMOVED_INDEX)
     for path in (*_own_files(out), *_own_files(out, TEMPORARY_SUFFIX)):
         path.unlink()
     for directory in (IMAGES, REPORT):
         if (out / directory).is_dir() and not any((out / directory).iterdir()):
             (out / directory).rmdir()
     shutil.rmtree(out / STAGING, ignore_errors=True)
+    (out / _REMOVED_INDEX).unlink(missing_ok=True)
     return True
 
 
@@ -102,15 +107,18 @@ def is_set(out: Path) -> bool:
     """Whether ``out`` is a prepared set of this program's, complete or not."""
     if (out / STAGING / "plan.json").exists():
         return True
+    return _is_index(out / INDEX) or _is_index(out / _REMOVED_INDEX)
+
+
+def _is_index(path: Path) -> bool:
     try:
-        return "schema_version" in json.loads((out / INDEX).read_text(encoding="utf-8"))
+        return "schema_version" in json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 
 
 def _own_files(out: Path, suffix: str = "") -> list[Path]:
-    """This program's files in a prepared set, or what a kill left of them. The index comes first: once it is
-    gone, the set no longer claims to be complete."""
+    """This program's files in a prepared set, or what a kill left of them."""
     shards = f"{IMAGES}/[0-9][0-9][0-9][0-9][0-9].npy"
     reports = (f"{REPORT}/{name}" for name in REPORT_FILES)
     return [
