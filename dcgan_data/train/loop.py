@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from dcgan_data.device import resolve_device, send
@@ -98,9 +98,12 @@ def train_on(
     """Do as ``train``, on images from anywhere; ``set_sha256`` stands for their contents."""
     device = resolve_device(config.device)
     _check_set(config, images)
+    run = RunDirectory(config.run_dir)
+    if resume and config.steps is None and config.epochs is None and run.config.exists():
+        before = run.read().config  # what was asked when the run was started
+        config = replace(config, steps=before["steps"], epochs=before["epochs"])
     total_steps = config.total_steps(len(images) // config.batch_size)
     record = describe_run(config, set_sha256, len(images), images.image_size, total_steps)
-    run = RunDirectory(config.run_dir)
     run.check_continues(record) if resume else run.check_free()
     with locked(run.path, "--run-dir"):
         state = new_state(config, images.image_size, device)

@@ -249,6 +249,14 @@ def test_other_settings_or_another_set_are_refused(make_set: MakeSet, make_confi
         train(make_config(other, steps=2), resume=True)
 
 
+def test_a_resumed_run_keeps_its_length(make_set: MakeSet, make_config: MakeConfig) -> None:
+    """Unless another one is asked for."""
+    make_set()
+    train(make_config(steps=2))
+    assert train(make_config(), resume=True).steps == 2
+    assert train(make_config(steps=3), resume=True).steps == 3
+
+
 def test_nothing_to_resume(make_set: MakeSet, make_config: MakeConfig) -> None:
     config = make_config(make_set(), steps=1)
     with pytest.raises(BadRequest, match="run: nothing to resume, no run is here; leave --resume out"):
