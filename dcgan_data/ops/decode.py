@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from dcgan_data.ops.crop import Box, centre_box, orient_box, orient_image, orient_size, reduction_for
 from dcgan_data.ops.exif import exif_orientation, jpeg_orientation
 
+_STRIP_ROWS = 256
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Formats that can be told by their first bytes, and whose readers run no other program."""
 
@@ -188,7 +189,16 @@ def _to_rgb(image: Image.Image, edges: tuple[int, int, int, int]) -> np.ndarray:
     sixteen_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     if image.mode in ("I", "F") and not sixteen_bit:
         raise BadImage(f"unsupported: 32-bit samples (mode {image.mode})", *image.size)
-    image = image.crop(edges)
+    left, top, right, bottom = edges
+    rgb = np.empty((bottom - top, right - left, 3), np.uint8)
+    for start in range(0, len(rgb), _STRIP_ROWS):  # conversions copy several times: never the whole picture
+        end = min(start + _STRIP_ROWS, len(rgb))
+        strip = image.crop((left, top + start, right, top + end))
+        rgb[start:end] = _strip_to_rgb(strip, transparent, sixteen_bit)
+    return rgb
+
+
+def _strip_to_rgb(image: Image.Image, transparent: Any, sixteen_bit: bool) -> np.ndarray:
     if sixteen_bit:
         samples = np.asarray(image)
         grey = (samples >> 8).astype(np.uint8)
