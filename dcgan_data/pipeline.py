@@ -97,7 +97,9 @@ def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
 
 def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
     """Write the plan, or hold it against the one that a killed run left."""
-    wanted = {**plan.identity(), "libraries": library_versions(), "in_place": job.in_place}
+    # In place no pixel is made anew: other versions than before change nothing that is there.
+    libraries = {} if job.in_place else library_versions()
+    wanted = {**plan.identity(), "libraries": libraries, "in_place": job.in_place}
     note = {**wanted, "origin": plan.source, "full_recipe": plan.recipe.as_dict()}
     if plan.prepared and job.in_place:
         _stage_in_place(plan.prepared, staging, note)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcgan_data.errors import BadInput
-from dcgan_data.formats.dataset import AUTOENCODER, MANIFEST, PAIRS, check_stamp, shard_name
+from dcgan_data.formats.dataset import AUTOENCODER, MANIFEST, PAIRS, REMEDY, check_stamp, shard_name
 from dcgan_data.formats.manifest import DUPLICATE, KEPT, REJECTED
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import open_shard
@@ -54,7 +54,7 @@ def _check_counts(prepared: PreparedSet, table: pa.Table) -> None:
     expected = {KEPT: counts.kept, DUPLICATE: counts.duplicate, REJECTED: counts.rejected}
     if found != {status: number for status, number in expected.items() if number}:
         raise BadInput(
-            f"{prepared.path}: the manifest has {dict(found)}, dataset.json says {expected}; {_REMEDY}"
+            f"{prepared.path}: the manifest has {dict(found)}, dataset.json says {expected}; {REMEDY}"
         )
 
 
@@ -67,9 +67,12 @@ def _check_rows(prepared: PreparedSet, table: pa.Table) -> None:
         raise BadInput(f"{prepared.path}: {wrong['key'][0]} is {wrong['status'][0]}, but has {has}")
     pixels = table.filter(table["row"].is_valid())
     shard, row = pixels["shard"].to_numpy(), pixels["row"].to_numpy()
+    ends = np.searchsorted(shard, np.arange(len(prepared.info.shard_rows)), side="right")
     for number, rows in enumerate(prepared.info.shard_rows):
         open_shard(prepared.path / shard_name(number), rows, prepared.info.image_size)
-        if not np.array_equal(row[shard == number], np.arange(rows)):
+        here = slice(ends[number - 1] if number else 0, ends[number])
+        in_order = np.array_equal(row[here], np.arange(rows)) and (shard[here] == number).all()
+        if not in_order:
             raise BadInput(
                 f"{prepared.path}: the manifest does not list the {rows} images of shard {number} in order"
             )
@@ -86,6 +89,3 @@ def _check_removals(prepared: PreparedSet, table: pa.Table) -> int:
         key, named = wrong["key"][0], wrong["duplicate_of"][0]
         raise BadInput(f"{prepared.path}: {key} is removed for {named}, which is not a kept row of its group")
     return len(removed)
-
-
-_REMEDY = "run the command that made the set again with --overwrite"

@@ -16,7 +16,7 @@ from dcgan_data.formats.shards import FileStamp, stamp_file
 SCHEMA_VERSION = 1
 INDEX, MANIFEST, PAIRS = "dataset.json", "manifest.parquet", "duplicates.parquet"
 AUTOENCODER, IMAGES = "autoencoder.safetensors", "images"
-_REMEDY = "run the command that made the set again with --overwrite"
+REMEDY = "run the command that made the set again with --overwrite"
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ def check_stamp(out: Path, name: str, info: DatasetInfo) -> None:
     """BadInput unless a file of the set has the size and hash that the index says."""
     path, expected = out / name, info.files.get(name)
     if expected is None:
-        raise BadInput(f"{out / INDEX}: does not list {name}; {_REMEDY}")
+        raise BadInput(f"{out / INDEX}: does not list {name}; {REMEDY}")
     try:
         found = stamp_file(path)
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, but dataset.json lists it; {_REMEDY}") from None
+        raise BadInput(f"{path}: {error.strerror}, but dataset.json lists it; {REMEDY}") from None
     if found.bytes != expected.bytes:
-        raise BadInput(f"{path}: {found.bytes} bytes, dataset.json says {expected.bytes}; {_REMEDY}")
+        raise BadInput(f"{path}: {found.bytes} bytes, dataset.json says {expected.bytes}; {REMEDY}")
     if found.sha256 != expected.sha256:
-        raise BadInput(f"{path}: its bytes were changed (sha256 differs from dataset.json); {_REMEDY}")
+        raise BadInput(f"{path}: its bytes were changed (sha256 differs from dataset.json); {REMEDY}")
 
 
 def shard_name(shard: int) -> str:
