@@ -163,7 +163,7 @@ def _fit(
 
 
 def _require_sane(model: Autoencoder, loss: float, settings: FitSettings) -> None:
-    if not math.isfinite(loss) or model.encoder.weight.abs().max() >= MAX_WEIGHT / 2:
+    if not math.isfinite(loss) or model.encoder.weight.abs().max() >= MAX_WEIGHT / 8:
         raise BadRequest(
             f"the autoencoder's fit diverged (held-out loss {loss:.3g}); "
             f"lower [autoencoder] learning_rate, which is {settings.learning_rate:g}"

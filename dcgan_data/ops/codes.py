@@ -7,18 +7,22 @@ and standard deviation come from exact integers; the rest is elementwise IEEE ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from dcgan_data.ops.views import fold
 
 CODE_BITS = 128
 CODE_SIDE = 32
 INPUTS = CODE_SIDE * CODE_SIDE * 3
 GRID = 2.0**-16
 """Spacing of the encoder's weights."""
-MAX_WEIGHT = 64.0
-"""16 + 6 bits of weight, 14 of pixel sums (256 px) and 12 for 3,072 terms make 48 of float64's 53."""
-_BLOCK = 1024
+MAX_WEIGHT = 256.0
+"""16 + 8 bits of weight, 14 of pixel sums (256 px) and 12 for 3,072 terms make 50 of float64's 53."""
+_LUMA = (77, 150, 29)
+"""Weights of red, green and blue in luminance (Rec. 601), in 256ths."""
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -26,15 +30,31 @@ class Encoder:
     """The encoding half of the autoencoder, on the fixed-point grid."""
 
     weight: np.ndarray
-    """float64 (3072, 128), multiples of GRID; with ``standardise`` every column sums to exactly 0."""
+    """float64 (3072, 128) for colours or (1024, 128) for luminance, multiples of GRID; with ``standardise``
+    every column sums to exactly 0. Of V views side by side: (..., V * 128)."""
     bias: np.ndarray
-    """float64 (128,)."""
+    """float64 (128,), or (V * 128,)."""
     standardise: bool
     """Whether an image is brought to mean 0 and standard deviation 1 first."""
 
+    @property
+    def sees_colours(self) -> bool:
+        """Whether the inputs are colours or luminance."""
+        return len(self.weight) == INPUTS
+
+    def seeing_luma(self) -> Encoder:
+        """The same encoder for pictures whose three channels are all their luminance."""
+        pixels = CODE_SIDE * CODE_SIDE
+        return replace(self, weight=self.weight.reshape(pixels, 3, CODE_BITS).sum(axis=1))
+
+    def through(self, views: np.ndarray) -> Encoder:
+        """An encoder of VIEW (V,) views side by side: weight (inputs, V * 128), bias (V * 128,)."""
+        folded = [snap_to_grid(fold(self.weight, view), self.standardise) for view in views]
+        return replace(self, weight=np.concatenate(folded, axis=1), bias=np.tile(self.bias, len(views)))
+
 
 def snap_to_grid(weight: np.ndarray, zero_sum: bool) -> np.ndarray:
-    """Round float (3072, 128) weights to the grid; with ``zero_sum``, make every column sum to exactly 0.
+    """Round float (inputs, K) weights to the grid; with ``zero_sum``, make every column sum to exactly 0.
 
     A zero-sum column does not see the image's mean, which therefore need not be subtracted from the pixels:
     they stay integers. No weight moves by more than one and a half grid steps.
@@ -62,42 +82,81 @@ def area_sums(images: np.ndarray) -> np.ndarray:
     return sums.reshape(len(images), INPUTS).astype(np.float64)
 
 
+def to_luma(images: np.ndarray) -> np.ndarray:
+    """Luminance (Rec. 601) of uint8 (N, S, S, 3) images: 32x32 area averages, rounded, uint8 (N, 32, 32)."""
+    side = images.shape[1]
+    factor = side // CODE_SIDE
+    # One product weighs the colours and adds up each cell's columns. Integers under 2^24: exact in float32.
+    weigh = np.zeros((side, 3, CODE_SIDE), np.float32)
+    weigh[np.arange(side), :, np.arange(side) // factor] = _LUMA
+    luma = np.empty((len(images), CODE_SIDE, CODE_SIDE), np.uint8)
+    divisor = sum(_LUMA) * factor**2
+    for start in range(0, len(images), _BLOCK):
+        rows = images[start : start + _BLOCK].reshape(-1, side * 3).astype(np.float32)
+        sums = (rows @ weigh.reshape(side * 3, CODE_SIDE)).reshape(-1, CODE_SIDE, factor, CODE_SIDE).sum(axis=2)
+        luma[start : start + _BLOCK] = (sums.astype(np.int32) + divisor // 2) // divisor
+    return luma
+
+
 def spread(sums: np.ndarray) -> np.ndarray:
-    """Standard deviation of each row of integer-valued float64 (N, 3072): float64 (N,).
+    """Standard deviation of each row of integer-valued float64 (N, inputs): float64 (N,).
 
     n * sum(x^2) - sum(x)^2 is computed in int64, so that only the square root rounds (correctly, by IEEE).
     """
+    inputs = sums.shape[1]
     totals = sums.sum(axis=1).astype(np.int64)
     squares = np.einsum("ij,ij->i", sums, sums).astype(np.int64)
-    deviation: np.ndarray = np.sqrt((INPUTS * squares - totals * totals).astype(np.float64)) / INPUTS
+    deviation: np.ndarray = np.sqrt((inputs * squares - totals * totals).astype(np.float64)) / inputs
     return deviation
 
 
 def encode(images: np.ndarray, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+    """Codes uint8 (N, 16) and contrasts float64 (N,) of uint8 (N, S, S, 3) images; see ``encode_views``."""
+    codes, contrast = encode_views(images, encoder)
+    return codes[:, 0], contrast
+
+
+def encode_views(images: np.ndarray, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     """Codes and contrasts of uint8 (N, S, S, 3) images.
 
-    Returns uint8 (N, 16), the 128 thresholded activations packed big-endian, and float64 (N,), the standard
-    deviation of the 32x32 pixels in grey levels. Independent of how the images are batched.
+    Returns uint8 (N, V, 16), the thresholded activations of each of the encoder's views packed big-endian,
+    and float64 (N,), the standard deviation of the 32x32 pixels in grey levels. Independent of the batching.
     """
-    codes = np.empty((len(images), CODE_BITS // 8), np.uint8)
+    views = encoder.weight.shape[1] // CODE_BITS
+    codes = np.empty((len(images), views, CODE_BITS // 8), np.uint8)
     contrast = np.empty(len(images))
     for start in range(0, len(images), _BLOCK):  # bounds the float64 copies to some 50 MB
         block = slice(start, start + _BLOCK)
-        codes[block], contrast[block] = _encode_block(images[block], encoder)
+        inputs, scale = network_inputs(images[block], encoder)
+        bits = activations(inputs, scale, encoder) > 0
+        codes[block] = np.packbits(bits, axis=1).reshape(-1, views, CODE_BITS // 8)
+        contrast[block] = spread(inputs) / scale
     return codes, contrast
 
 
-def _encode_block(images: np.ndarray, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
-    pixels_per_cell = (images.shape[1] // CODE_SIDE) ** 2
-    sums = area_sums(images)
-    deviation = spread(sums)
-    products = sums @ encoder.weight
+def network_inputs(images: np.ndarray, encoder: Encoder) -> tuple[np.ndarray, int]:
+    """What an encoder sees of uint8 (N, S, S, 3) images, or of uint8 (N, 32, 32) luminance.
+
+    Returns integers as float64 (N, inputs), and how many of their steps make one grey level.
+    """
+    if encoder.sees_colours:
+        return area_sums(images), (images.shape[1] // CODE_SIDE) ** 2
+    luma = images if images.ndim == 3 else to_luma(images)
+    return luma.reshape(len(images), CODE_SIDE * CODE_SIDE).astype(np.float64), 1
+
+
+def activations(inputs: np.ndarray, scale: int, encoder: Encoder) -> np.ndarray:
+    """The code units before thresholding: float64 (N, V * 128)."""
+    products: np.ndarray = inputs @ encoder.weight
     if encoder.standardise:
+        deviation = spread(inputs)
         # A flat image has products of exactly 0: dividing them by 1 leaves the bias.
-        activation = products / np.where(deviation > 0, deviation, 1.0)[:, None] + encoder.bias
+        products /= np.where(deviation > 0, deviation, 1.0)[:, None]
+        products += encoder.bias
     else:
-        activation = products / (127.5 * pixels_per_cell) + (encoder.bias - encoder.weight.sum(axis=0))
-    return np.packbits(activation > 0, axis=1), deviation / pixels_per_cell
+        products /= 127.5 * scale
+        products += encoder.bias - encoder.weight.sum(axis=0)
+    return products
 
 
 def group_codes(codes: np.ndarray) -> np.ndarray:

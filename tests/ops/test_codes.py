@@ -19,16 +19,22 @@ from hypothesis.extra import numpy as hnp
 
 from dcgan_data.ops.codes import (
     CODE_BITS,
+    CODE_SIDE,
     GRID,
     INPUTS,
     MAX_WEIGHT,
     Encoder,
+    activations,
     area_sums,
     encode,
+    encode_views,
     group_codes,
+    network_inputs,
     snap_to_grid,
     spread,
+    to_luma,
 )
+from dcgan_data.ops.views import IDENTITY, VIEW, make_view, standard_views, tap_matrices
 
 Picture = Callable[..., np.ndarray]
 
@@ -61,7 +67,7 @@ def test_snap_is_near_and_exactly_zero_sum(seed: int, zero_sum: bool, scale: flo
 def test_snap_refuses_what_would_not_be_exact(bad: float) -> None:
     weight = np.zeros((INPUTS, CODE_BITS))
     weight[7, 5] = bad
-    with pytest.raises(ValueError, match=r"encoder weights must be finite and under 64\.0"):
+    with pytest.raises(ValueError, match=r"encoder weights must be finite and under 256\.0"):
         snap_to_grid(weight, zero_sum=False)
 
 
@@ -233,6 +239,156 @@ def test_packing_round_trip(rows: list[bytes]) -> None:
     images[:, :CODE_BITS] = np.unpackbits(packed, axis=1)  # level 0 is -1, which the bias makes 0: not on
     codes, _ = encode(images.reshape(-1, 32, 32, 3), encoder)
     assert np.array_equal(codes, packed)
+
+
+@pytest.mark.parametrize("size", [32, 64, 256])
+def test_luma_is_the_rounded_weighted_average(size: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    images[1, :, : size // 2], images[1, :, size // 2 :] = 255, 0
+    found = to_luma(images)
+    assert found.dtype == np.uint8 and found.shape == (2, 32, 32)
+    cells = (size // 32) ** 2
+    for luma, sums in zip(found, area_sums(images).reshape(2, 32, 32, 3).astype(int).tolist(), strict=True):
+        for y in range(32):
+            for x in range(32):
+                r, g, b = sums[y][x]
+                # Half a grey level goes up.
+                assert (
+                    luma[y, x]
+                    == (Fraction(77 * r + 150 * g + 29 * b, 256 * cells) + Fraction(1, 2)).__floor__()
+                )
+    assert set(found[1].ravel().tolist()) == {0, 255}
+
+
+def test_luma_of_primary_colours_and_rounding() -> None:
+    images = np.zeros((6, 64, 64, 3), np.uint8)
+    images[0, ..., 0] = images[1, ..., 1] = images[2, ..., 2] = 255
+    images[3, ::2] = 1  # half a level on average
+    images[4, ::2, ::2] = 1  # a quarter
+    images[5] = 77
+    assert to_luma(images)[:, 3, 4].tolist() == [77, 149, 29, 1, 0, 77]  # of 76.7, 149.4, 28.9
+
+
+def test_luma_of_grey_is_grey_and_of_none_is_none() -> None:
+    levels = np.repeat(np.arange(256, dtype=np.uint8), 4).reshape(1, 32, 32)
+    assert np.array_equal(to_luma(np.repeat(levels[..., None], 3, axis=3)), levels)
+    assert to_luma(np.empty((0, 64, 64, 3), np.uint8)).shape == (0, 32, 32)
+
+
+def test_luma_does_not_depend_on_the_batch(picture: Picture) -> None:
+    images = np.tile(pictures(picture, 12), (50, 1, 1, 1))  # more than one block
+    assert np.array_equal(to_luma(images), np.tile(to_luma(images[:12]), (50, 1, 1)))
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """The three channels all the luminance."""
+    return np.repeat(to_luma(images)[..., None], 3, axis=3)
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_seeing_luma_is_the_same_encoder_on_grey_images(picture: Picture, standardise: bool) -> None:
+    colour = make_encoder(standardise)
+    luma = colour.seeing_luma()
+    assert colour.sees_colours and not luma.sees_colours
+    assert luma.weight.shape == (CODE_SIDE * CODE_SIDE, CODE_BITS)
+    steps = luma.weight / GRID
+    assert np.array_equal(steps, np.rint(steps))
+    if standardise:
+        assert not luma.weight.sum(axis=0).any()
+    images = grey(pictures(picture, 20, 64))
+    codes, contrast = encode(images, luma)
+    wanted, wanted_contrast = encode(images, colour)
+    assert np.array_equal(codes, wanted)
+    assert np.allclose(contrast, wanted_contrast, rtol=1e-12)
+    # Colours do not matter to it, except by their luminance.
+    assert np.array_equal(encode(pictures(picture, 20, 64), luma)[0], codes)
+    assert not np.array_equal(encode(pictures(picture, 20, 64), colour)[0], codes)
+
+
+@pytest.mark.parametrize("luma", [True, False])
+@pytest.mark.parametrize("standardise", [True, False])
+def test_the_size_of_the_same_picture_does_not_matter(
+    picture: Picture, standardise: bool, luma: bool
+) -> None:
+    encoder = make_encoder(standardise).seeing_luma() if luma else make_encoder(standardise)
+    encoder = encoder.through(np.array([IDENTITY, make_view(90, 90, 15)], VIEW))
+    small = pictures(picture, 12)
+    codes, contrast = encode_views(small, encoder)
+    for factor in (2, 4, 8):
+        large = small.repeat(factor, axis=1).repeat(factor, axis=2)
+        again, same = encode_views(large, encoder)
+        assert np.array_equal(again, codes)
+        assert np.array_equal(same, contrast)
+
+
+@pytest.mark.parametrize("luma", [True, False])
+def test_network_inputs(picture: Picture, luma: bool) -> None:
+    encoder = make_encoder().seeing_luma() if luma else make_encoder()
+    images = pictures(picture, 3, 64)
+    inputs, scale = network_inputs(images, encoder)
+    assert inputs.dtype == np.float64 and inputs.shape == (3, 1024 if luma else 3072)
+    assert scale == (1 if luma else 4)
+    assert np.array_equal(inputs, to_luma(images).reshape(3, -1) if luma else area_sums(images))
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_the_first_view_has_the_code_itself(picture: Picture, standardise: bool) -> None:
+    encoder = make_encoder(standardise).seeing_luma()
+    views = standard_views((0.9,), 0.0, 1.0, mirror=True)
+    through = encoder.through(views)
+    assert through.weight.shape == (1024, len(views) * CODE_BITS)
+    assert np.array_equal(through.weight[:, :CODE_BITS], encoder.weight)
+    images = pictures(picture, 30)
+    codes, contrast = encode_views(images, through)
+    assert codes.shape == (30, len(views), 16)
+    wanted, wanted_contrast = encode(images, encoder)
+    assert np.array_equal(codes[:, 0], wanted)
+    assert np.array_equal(contrast, wanted_contrast)
+    assert np.array_equal(encode(images, through)[0], wanted)
+    # Each view's codes are those of an encoder of that view alone.
+    for number, view in enumerate(views):
+        alone, _ = encode_views(images, encoder.through(np.array([view], VIEW)))
+        assert np.array_equal(alone[:, 0], codes[:, number])
+    # A mirrored picture, seen mirrored, is the picture.
+    mirrored, _ = encode_views(images[:, :, ::-1], through)
+    moved = np.bitwise_count(mirrored[:, len(views) // 2] ^ wanted).sum()
+    assert moved == 0
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_views_have_the_activations_of_warped_pictures(picture: Picture, standardise: bool) -> None:
+    """But for the rounding of the folded weights; the contrast is that of the whole picture."""
+    encoder = make_encoder(standardise).seeing_luma()
+    inputs, _ = network_inputs(pictures(picture, 6), encoder)
+    view = make_view(88, 94, -12, 7, mirror=True)
+    (rows,), _ = tap_matrices(view["zoom_y"][None], view["shift_y"][None])
+    (columns,), _ = tap_matrices(view["zoom_x"][None], view["shift_x"][None])
+    warped = (rows.astype(float) @ inputs.reshape(-1, 32, 32) @ columns.T.astype(float) / 64**2)[:, :, ::-1]
+    found = activations(inputs, 1, encoder.through(np.array([view], VIEW)))
+    products = warped.reshape(6, -1) @ encoder.weight
+    if standardise:
+        wanted = products / spread(inputs)[:, None] + encoder.bias
+        error = 1.5 * GRID * inputs.sum(axis=1) / spread(inputs)
+    else:
+        wanted = products / 127.5 + encoder.bias - encoder.weight.sum(axis=0)
+        error = 0.5 * GRID * (inputs.sum(axis=1) / 127.5 + 1024)
+    assert (np.abs(found - wanted) <= error[:, None]).all()
+    assert np.abs(found).max() > 10 * error.max()
+
+
+def test_folded_weights_sum_to_zero_and_lie_on_the_grid() -> None:
+    views = standard_views((0.94, 0.7), 4.0, 1.3, mirror=True, outward=True)
+    through = make_encoder().seeing_luma().through(views)
+    steps = through.weight / GRID
+    assert np.array_equal(steps, np.rint(steps))
+    assert not through.weight.sum(axis=0).any()
+    assert np.array_equal(through.bias, np.tile(make_encoder().bias, len(views)))
+
+
+def test_views_of_no_images() -> None:
+    through = make_encoder().through(standard_views((), 0, 1, mirror=True))
+    codes, contrast = encode_views(np.empty((0, 64, 64, 3), np.uint8), through)
+    assert codes.shape == (0, 2, 16) and contrast.shape == (0,)
 
 
 few_values = st.sampled_from([0, 1, 128, 255])
