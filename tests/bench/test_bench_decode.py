@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan_data import bench
-from dcgan_data.bench import bench_decode, bench_grouping
+from dcgan_data.bench import decode
+from dcgan_data.bench.decode import bench_decode
 from dcgan_data.errors import BadInput
 from dcgan_data.sources import open_source
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_MIN_SECONDS", 0.01)
+    monkeypatch.setattr(decode, "_MIN_SECONDS", 0.01)
 
 
 def test_decode_measures_both_ways(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +47,8 @@ def test_the_plain_way_is_the_plain_way(
     tmp_path: Path, source: Path, records: dict[bytes, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Full decode, centre crop, Lanczos, one PNG each; damaged records are left out there too."""
-    monkeypatch.setattr(bench, "_MIN_SECONDS", 100.0)
-    seconds, images = bench._run_plain(list(open_source(source, 8).shards()), 32, tmp_path / "plain.zip")
+    monkeypatch.setattr(decode, "_MIN_SECONDS", 100.0)
+    seconds, images = decode._run_plain(list(open_source(source, 8).shards()), 32, tmp_path / "plain.zip")
     assert seconds > 0
     with zipfile.ZipFile(tmp_path / "plain.zip") as archive:
         assert len(archive.namelist()) == images == 18
@@ -61,32 +61,17 @@ def test_the_plain_way_is_the_plain_way(
 
 def test_ours_repeats_until_it_ran_long_enough(source: Path, tmp_path: Path, monkeypatch: Any) -> None:
     calls: list[int] = []
-    measured = bench._measured_shard
+    measured = decode._measured_shard
 
     def counted(*arguments: Any) -> tuple[int, float]:
         calls.append(1)
         return measured(*arguments)
 
-    monkeypatch.setattr(bench, "_measured_shard", counted)
-    monkeypatch.setattr(bench, "_MIN_SECONDS", 0.1)
+    monkeypatch.setattr(decode, "_measured_shard", counted)
+    monkeypatch.setattr(decode, "_MIN_SECONDS", 0.1)
     shards = list(open_source(source, 20).shards())
-    rate, peak = bench._run_ours(shards, bench.DecodeSettings(32), tmp_path, 1)
+    rate, peak = decode._run_ours(shards, decode.DecodeSettings(32), tmp_path, 1)
     assert rate > 0
     assert peak > 1
     assert len(calls) > 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_grouping_in_order_of_size() -> None:
-    lines = bench_grouping([2000, 500])
-    assert [line.codes for line in lines] == [500, 2000]
-    assert all(line.seconds >= 0 and line.peak_mb > 1 for line in lines)
-
-
-def test_grouping_is_measured_on_codes_with_copies() -> None:
-    codes = bench._skewed_codes(1000)
-    assert (codes.shape, codes.dtype) == ((1000, 16), np.uint8)
-    _, sizes = np.unique(codes, axis=0, return_counts=True)
-    assert sizes.max() >= 10  # the big bucket
-    assert 50 < (sizes == 2).sum() <= 90
-    assert np.array_equal(codes, bench._skewed_codes(1000))

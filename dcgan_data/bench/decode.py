@@ -1,22 +1,19 @@
-"""Measurements, as ratios within one run: how fast are we, against the plain way of doing it."""
+"""``bench decode``: our way from record to prepared pixels against the plain way, in one run."""
 
 from __future__ import annotations
 
 import io
-import re
-import resource
 import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from dcgan_data.ops.codes import group_codes
+from dcgan_data.bench.memory import peak_mb
 from dcgan_data.ops.decode import DecodeSettings
 from dcgan_data.parallel import run_tasks
 from dcgan_data.prepare import prepare_shard
@@ -52,39 +49,6 @@ class DecodeBench:
     """Largest resident memory of any of our workers."""
 
 
-@dataclass(frozen=True)
-class GroupingBench:
-    """One line of ``bench dedup``: grouping equal codes."""
-
-    codes: int
-    """Number of 128-bit codes."""
-    seconds: float
-    """To map each code to the first of its kind."""
-    peak_mb: float
-    """Largest resident memory of the whole process, the codes included."""
-
-
-def bench_grouping(sizes: Sequence[int]) -> list[GroupingBench]:
-    """Group synthetic codes with a share of copies and one big bucket, as flat images make it."""
-    lines = []
-    for size in sorted(sizes):  # ascending: the process's peak is then each size's own
-        codes = _skewed_codes(size)
-        start = time.perf_counter()
-        group_codes(codes)
-        lines.append(GroupingBench(size, round(time.perf_counter() - start, 3), round(_peak_mb(), 1)))
-    return lines
-
-
-def _skewed_codes(count: int) -> np.ndarray:
-    """uint8 (count, 16): random codes, of which 9 % are copies of others and 1 % are all alike."""
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, 256, (count, 16), dtype=np.uint8)
-    copies = count * 9 // 100
-    codes[rng.choice(count, copies, replace=False)] = codes[:copies]
-    codes[: count // 100] = 0
-    return codes
-
-
 def bench_decode(source: Path, image_size: int, workers: int, limit: int = 0) -> DecodeBench:
     """Measure our decode path and the plain way on the same records. BadInput if there is no such source."""
     records = len(open_source(source, 8192, limit))
@@ -93,7 +57,7 @@ def bench_decode(source: Path, image_size: int, workers: int, limit: int = 0) ->
     _read_once(shards)  # both sides then read from memory: this measures work, not the disk
     with tempfile.TemporaryDirectory(prefix="dcgan-data-bench-") as work:
         plain_seconds, plain_images = _run_plain(shards, image_size, Path(work) / "plain.zip")
-        plain_peak = _peak_mb()
+        plain_peak = peak_mb()
         one, _ = _run_ours(shards, DecodeSettings(image_size), Path(work), 1)
         many, worker_peak = _run_ours(shards, DecodeSettings(image_size), Path(work), workers)
     plain = plain_images / plain_seconds
@@ -137,7 +101,7 @@ def _warm_up(_: int) -> None:
 
 
 def _measured_shard(shard: Shard, index: int, settings: DecodeSettings, out: Path) -> tuple[int, float]:
-    return prepare_shard(shard, index, settings, out), _peak_mb()
+    return prepare_shard(shard, index, settings, out), peak_mb()
 
 
 def _run_plain(shards: list[Shard], image_size: int, archive: Path) -> tuple[float, int]:
@@ -169,11 +133,3 @@ def _plain_png(record: Record, size: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "png")
     return buffer.getvalue()
-
-
-def _peak_mb() -> float:
-    """Largest resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux's getrusage would count what the parent used before the fork
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1e3  # type: ignore[index]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
