@@ -17,6 +17,26 @@ import typer
 from typer.core import TyperGroup
 
 from dcgan_data import __version__, recipe, render
+from dcgan_data.cli_bench import bench_app
+from dcgan_data.cli_options import (
+    DeviceOption,
+    DryRunOption,
+    JsonOption,
+    LimitOption,
+    OutOption,
+    OverwriteOption,
+    RejectedOption,
+    RunArgument,
+    SeedOption,
+    SetArgument,
+    SizeOption,
+    SourceArgument,
+    VerboseOption,
+    WorkersOption,
+    all_cores,
+    as_json_text,
+    given,
+)
 from dcgan_data.console import ConsoleReporter
 from dcgan_data.errors import BadRequest, DcganDataError
 from dcgan_data.recipe import Recipe
@@ -56,30 +76,7 @@ class _Group(TyperGroup):
 
 
 app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-bench_app = typer.Typer(no_args_is_help=True, help="Measure speed and quality, as ratios within one run.")
 app.add_typer(bench_app, name="bench")
-
-SourceArgument = Annotated[
-    Path,
-    typer.Argument(metavar="SRC", help="LSUN LMDB, folder of images, or a prepared set.", show_default=False),
-]
-SetArgument = Annotated[Path, typer.Argument(metavar="OUT", help="A prepared set.", show_default=False)]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Where to (default: out; a prepared SRC: itself)")
-]
-SizeOption = Annotated[int | None, typer.Option("--image-size", help="32, 64, 128 or 256 (default: 64)")]
-LimitOption = Annotated[int | None, typer.Option(help="Read only the first so many records.")]
-SeedOption = Annotated[int | None, typer.Option(help="Seeds everything random (default: 0)")]
-WorkersOption = Annotated[int | None, typer.Option(help="Processes (default: one a core)")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-RejectedOption = Annotated[str, typer.Option(help="Exit with 3 if a larger share of the records is bad.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace this tool's own files in --out.")]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Print the resolved recipe and plan, and stop.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about how it went.")]
 
 
 @app.command()
@@ -87,8 +84,20 @@ def dedup(
     src: SourceArgument,
     out: OutOption = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="The paper's rule: all 128 bits collide (default).")
-    ] = True,
+        bool, typer.Option("--exact", help="The paper's rule: all 128 bits of the colours' code collide.")
+    ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(help="Lowest score of copies, 0.5 to 1 (default: 0.72)")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="Which copy stays: best, first or FILE:COLUMN (default: best)")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Remove only copies of what this other prepared set keeps.")
+    ] = None,
+    multiplicity: Annotated[
+        bool, typer.Option("--multiplicity", help="Record how many images each kept one stands for.")
+    ] = False,
     image_size: SizeOption = None,
     limit: LimitOption = None,
     seed: SeedOption = None,
@@ -102,10 +111,16 @@ def dedup(
 ) -> None:
     """Decode, crop, resize and de-duplicate SRC into a prepared set.
 
+    A prepared SRC is decided anew where it is; with --threshold, --keep or --multiplicity in seconds.
+
     Example: dcgan-data dedup lsun/bedroom_train_lmdb --out out
     """
-    resolved = _resolve(Recipe(), image_size, limit, seed, rule="exact")
-    _make(_job(resolved, src, out, workers, device, max_rejected, overwrite), dry_run, as_json, verbose)
+    decision = given(
+        rule="exact" if exact else None, threshold=threshold, keep=keep, multiplicity=multiplicity or None
+    )
+    resolved = _resolve(_own_recipe(src, exact), image_size, limit, seed, **decision)
+    job = _job(resolved, src, out, workers, device, max_rejected, overwrite)
+    _make(dataclasses.replace(job, against=against), dry_run, as_json, verbose)
 
 
 @app.command()
@@ -182,6 +197,47 @@ def verify(out: SetArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def audit(
+    out: SetArgument,
+    verdicts: Annotated[
+        Path, typer.Argument(metavar="VERDICTS", help="From the report's audit mode.", show_default=False)
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Count wrong removals from a person's verdicts, with exact 95 % bounds, and store it in the report.
+
+    Example: dcgan-data audit out verdicts.json
+    """
+    from dcgan_data.audit import audit as compute
+
+    result = compute(out, verdicts)
+    print(as_json_text(result) if as_json else render.audit(out, result))
+
+
+@app.command("query")
+def query_set(
+    out: SetArgument,
+    photos: Annotated[
+        list[Path],
+        typer.Argument(metavar="PHOTO...", help="Image files, or directories of them.", show_default=False),
+    ],
+    top: Annotated[int, typer.Option(help="Matches listed for a photo.")] = 5,
+    sheet: Annotated[Path | None, typer.Option(help="Also draw photos and matches into a PNG.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask whether photos, or copies of them, are among OUT's images, the removed ones included.
+
+    Example: dcgan-data query out photo.jpg --sheet matches.png
+    """
+    from dcgan_data.query import QuerySettings, query
+
+    result = query(out, photos, QuerySettings(top, sheet), ConsoleReporter())
+    print(as_json_text(result) if as_json else render.answers(result))
+    if result.all_unreadable:
+        raise typer.Exit(1)
+
+
+@app.command()
 def train(
     prepared: Annotated[Path, typer.Option(help="A prepared set; only kept images are used.")],
     run_dir: Annotated[Path | None, typer.Option(help="Where to (default: runs/NAME OF THE SET)")] = None,
@@ -206,13 +262,13 @@ def train(
     config = TrainConfig(
         prepared=prepared,
         run_dir=run_dir or Path("runs") / prepared.resolve().name,
-        **_given(steps=steps, epochs=epochs, width=width, batch_size=batch_size, seed=seed, device=device),
+        **given(steps=steps, epochs=epochs, width=width, batch_size=batch_size, seed=seed, device=device),
         sample_every=sample_every,
         checkpoint_every=checkpoint_every,
     )
     with ConsoleReporter().training() as on_step:
         summary = run_training(config, resume, on_step)
-    print(_as_json(summary) if as_json else render.training(summary))
+    print(as_json_text(summary) if as_json else render.training(summary))
 
 
 @app.command()
@@ -248,63 +304,42 @@ def demo(
     """
     from dcgan_data import tour
 
-    settings = tour.TourSettings(directory, images, steps, seed or 0, workers or _all_cores())
+    settings = tour.TourSettings(directory, images, steps, seed or 0, workers or all_cores())
     if draw_only:
         truth = tour.draw(settings, ConsoleReporter())
         print(render.drawn(directory, truth))
         return
     result = tour.take_tour(settings, ConsoleReporter())
-    print(_as_json(result) if as_json else render.tour(directory, result))
+    print(as_json_text(result) if as_json else render.tour(directory, result))
 
 
-@bench_app.command("decode")
-def bench_decode(
-    source: Annotated[Path, typer.Option(help="An LSUN LMDB or a folder of images.")],
-    image_size: Annotated[int, typer.Option(help="32, 64, 128 or 256.")] = 64,
-    limit: LimitOption = None,
-    workers: WorkersOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure our decode path against the plain way: full decode, Lanczos, PNGs in a zip, one process.
+def _own_recipe(src: Path, exact: bool) -> Recipe:
+    """What options change: a prepared set's own recipe, else the defaults; its rule becomes that of dedup."""
+    from dcgan_data.plan import set_recipe
 
-    Example: dcgan-data bench decode --source lsun/bedroom_train_lmdb
-    """
-    from dcgan_data.bench import bench_decode as measure
-
-    result = measure(source, image_size, workers or _all_cores(), limit or 0)
-    print(_as_json(result) if as_json else render.decode_bench(result))
-
-
-@bench_app.command("dedup")
-def bench_dedup(
-    codes: Annotated[list[int], typer.Option(help="How many codes to group; give it several times.")] = [  # noqa: B006
-        100_000,
-        1_000_000,
-        3_000_000,
-    ],
-    as_json: JsonOption = False,
-) -> None:
-    """Measure how the grouping of equal codes grows with their number.
-
-    Example: dcgan-data bench dedup --codes 1000000
-    """
-    from dcgan_data.bench import bench_grouping as measure
-
-    lines = measure(codes)
-    scale = {"scale": [dataclasses.asdict(line) for line in lines]}
-    print(_as_json(scale) if as_json else render.grouping_bench(lines))
+    own = set_recipe(src) or Recipe()
+    if own.dedup.rule == ("exact" if exact else "near"):
+        return own
+    dedup = dataclasses.replace(own.dedup, rule="near")
+    return dataclasses.replace(
+        own, dedup=dedup, autoencoder=dataclasses.replace(own.autoencoder, inputs="luma")
+    )
 
 
 def _resolve(
-    base: Recipe, image_size: int | None, limit: int | None, seed: int | None, rule: str | None = None
+    base: Recipe, image_size: int | None, limit: int | None, seed: int | None, **decision: Any
 ) -> Recipe:
-    """The recipe with the options that were given put in."""
+    """The recipe with the options that were given put in; decision: those of [dedup]."""
+    exact: dict[str, Any] = {}
+    if decision.get("rule") == "exact":
+        exact["inputs"] = "rgb"  # as the paper's encoder
     return dataclasses.replace(
         base,
-        image=dataclasses.replace(base.image, **_given(size=image_size)),
-        source=dataclasses.replace(base.source, **_given(limit=limit)),
-        dedup=dataclasses.replace(base.dedup, **_given(rule=rule)),
-        **_given(seed=seed),
+        image=dataclasses.replace(base.image, **given(size=image_size)),
+        source=dataclasses.replace(base.source, **given(limit=limit)),
+        autoencoder=dataclasses.replace(base.autoencoder, **exact),
+        dedup=dataclasses.replace(base.dedup, **decision),
+        **given(seed=seed),
     )
 
 
@@ -319,7 +354,7 @@ def _job(
 ) -> Job:
     from dcgan_data.plan import Job, default_out
 
-    count = _all_cores() if workers is None else workers
+    count = all_cores() if workers is None else workers
     return Job(resolved, src, out or default_out(src), count, device, _share(max_rejected), overwrite)
 
 
@@ -329,7 +364,7 @@ def _make(job: Job, dry_run: bool, as_json: bool, verbose: bool) -> None:
 
     if dry_run:
         plan = make_plan(job)
-        print(_as_json(render.plan_values(job, plan)) if as_json else render.plan(job, plan))
+        print(as_json_text(render.plan_values(job, plan)) if as_json else render.plan(job, plan))
         return
     info = run_job(job, ConsoleReporter())
     print(render.set_json(job.out, info) if as_json else render.prepared_set(job.out, info, verbose))
@@ -341,22 +376,6 @@ def _share(text: str) -> float:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         raise BadRequest(f"--max-rejected {text}: expected a share such as 1% or 0.01") from None
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """Only the options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _as_json(result: Any) -> str:
-    values = result if isinstance(result, dict) else dataclasses.asdict(result)
-    return json.dumps(values, indent=2, default=str)
-
-
-def _all_cores() -> int:
-    from dcgan_data.parallel import default_workers
-
-    return default_workers()
 
 
 def _print_version(wanted: bool) -> None:

@@ -43,16 +43,11 @@ from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
 from dcgan_data.formats.staging import Staging, is_set, remove_own_files
 from dcgan_data.ops.decode import DecodeSettings
-from dcgan_data.plan import Job, Plan, free_bytes, make_plan
-from dcgan_data.recipe import Recipe, differing_keys, recipe_from_dict
+from dcgan_data.plan import Job, Plan, free_bytes, make_plan, recorded_inputs
+from dcgan_data.recipe import differing_keys, recipe_from_dict
 from dcgan_data.report import write_report
 from dcgan_data.reporter import Reporter
 from dcgan_data.versions import library_versions
-
-_MOST_IDLE_BITS = 32
-"""More idle bits than this, and the codes are too poor to remove anything by ..."""
-_FEWEST_TO_JUDGE = 100
-"""... unless there are so few images that bits agree by chance."""
 
 
 def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
@@ -88,7 +83,9 @@ def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
     images = deduplicate.ImageSet(staging, rows, plan.recipe.image.size)
     decisions = None
     if plan.recipe.dedup.rule != "none" and any(rows):
-        decisions = _deduplicate(job, plan.recipe, images, reporter, timings)
+        run = deduplicate.Run(images, plan.recipe, job.workers, job.device, reporter, timings, plan.against)
+        decisions = deduplicate.deduplicate(run)
+        decisions.findings["inputs"] = plan.inputs
     info = _finish(plan, images, decisions, timings)
     write_report(job.out)
     staging.remove()
@@ -102,7 +99,7 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
     wanted = {**plan.identity(), "libraries": libraries, "in_place": job.in_place}
     note = {**wanted, "origin": plan.source, "full_recipe": plan.recipe.as_dict()}
     if plan.prepared and job.in_place:
-        _stage_in_place(plan.prepared, staging, note)
+        _stage_in_place(plan, plan.prepared, staging, note)
         return
     staged = staging.read_plan()
     if staged is None:
@@ -139,31 +136,6 @@ def _stage_records(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -
                 _stage_rows(plan.prepared, staging, shard, rows[shard])
             stage.advance(count)
     return len(plan.prepared.info.shard_rows)
-
-
-def _deduplicate(
-    job: Job, recipe: Recipe, images: deduplicate.ImageSet, reporter: Reporter, timings: dict[str, float]
-) -> Decisions:
-    with _timed(timings, "fit"), reporter.stage("fit", recipe.autoencoder.max_updates, "updates") as stage:
-        deduplicate.fit(
-            images,
-            recipe.autoencoder,
-            recipe.seed,
-            job.device,
-            lambda updates, loss: stage.advance(updates, f"held-out loss {loss:.4f}"),
-        )
-    with _timed(timings, "encode"), reporter.stage("encode", sum(images.shard_rows), "images") as stage:
-        for done in deduplicate.encode_all(images, recipe.dedup.min_contrast, job.workers):
-            stage.advance(done)
-    with _timed(timings, "decide"):
-        decisions = deduplicate.decide(images, recipe.dedup)
-    idle = decisions.findings["code_health"]["idle_bits"]
-    if idle > _MOST_IDLE_BITS and sum(images.shard_rows) >= _FEWEST_TO_JUDGE:
-        reporter.say(
-            f"warning: {idle} of 128 code bits are the same for every image, so that unlike images collide; "
-            "look at the groups in the report, and try other [autoencoder] settings or more images"
-        )
-    return decisions
 
 
 def _finish(
@@ -205,7 +177,8 @@ def _finished(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo | None:
     if not (job.out / INDEX).exists():
         return None
     info = read_info(job.out)
-    there = Plan(recipe_from_dict(info.recipe), info.source, [], None, 0).identity()
+    made = Plan(recipe_from_dict(info.recipe), info.source, [], None, 0, None, recorded_inputs(info))
+    there = made.identity()
     differing = differing_keys(there, plan.identity())
     if not differing:
         if Staging(job.out).path.exists():  # killed between the index and the clean-up
@@ -225,14 +198,31 @@ def _finished(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo | None:
     )
 
 
-def _stage_in_place(prepared: PreparedSet, staging: Staging, note: dict[str, Any]) -> None:
+def _stage_in_place(plan: Plan, prepared: PreparedSet, staging: Staging, note: dict[str, Any]) -> None:
     """Turn a complete set back into an unfinished one; a kill leaves it in one of the two states."""
     if staging.path.exists():  # of a kill before the index was removed: the set is still complete
         staging.remove()
     for shard, rows in enumerate(_rows_by_shard(prepared)):
         _stage_rows(prepared, staging, shard, rows)
+    if _only_decides_anew(plan, prepared):
+        deduplicate.restore_pairs(prepared, staging)
     staging.write_plan(note)
     (prepared.path / INDEX).unlink()
+
+
+def _only_decides_anew(plan: Plan, prepared: PreparedSet) -> bool:
+    """Whether the pairs that the set's search has found are those that this plan's would find."""
+    if plan.recipe.dedup.rule != "near" or plan.against or prepared.info.deduplication.get("against"):
+        return False
+    made = Plan(recipe_from_dict(prepared.info.recipe), plan.source, [], None, 0)
+    same = [_without_choice(a.identity()["recipe"]) for a in (plan, made)]
+    return bool(same[0] == same[1])
+
+
+def _without_choice(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What the search depends on: all but what is decided about its pairs."""
+    choice = ("threshold", "keep", "multiplicity")
+    return {**recipe, "dedup": {k: v for k, v in recipe["dedup"].items() if k not in choice}}
 
 
 def _rows_by_shard(prepared: PreparedSet) -> list[pa.Table]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dcgan_data.errors import BadInput, BadRequest
-from dcgan_data.formats.dataset import INDEX
+from dcgan_data.formats.dataset import AUTOENCODER, INDEX, DatasetInfo, read_info
 from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.formats.shards import stamp_file
 from dcgan_data.formats.staging import Staging
 from dcgan_data.recipe import ImageRecipe, Recipe, SourceRecipe, differing_keys, recipe_from_dict
 from dcgan_data.sources import Shard, open_source
@@ -37,6 +38,8 @@ class Job:
     """Share of rejected records above which the run ends with TooManyRejected, all outputs kept."""
     overwrite: bool = False
     """Remove what this program wrote into ``out`` before, and start afresh."""
+    against: Path | None = None
+    """Another prepared set: only copies of its kept images are removed."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -66,6 +69,10 @@ class Plan:
     """The source, when it is a prepared set."""
     disk_bytes: int
     """Estimated size of the finished set."""
+    against: PreparedSet | None = None
+    """The set that is compared with."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Hashes of what else the decision depends on: the set compared with, the file with preferences."""
 
     def summary(self, job: Job) -> str:
         """What will be done, in one line."""
@@ -81,7 +88,7 @@ class Plan:
         recipe = self.recipe.as_dict()
         del recipe["name"], recipe["source"]["path"]
         fingerprint = {"kind": self.source["kind"], "fingerprint": self.source["fingerprint"]}
-        return {"recipe": recipe, "source": fingerprint}
+        return {"recipe": recipe, "source": fingerprint, "inputs": self.inputs}
 
 
 def default_out(source: Path) -> Path:
@@ -98,6 +105,60 @@ def free_bytes(out: Path) -> int:
 
 def make_plan(job: Job) -> Plan:
     """Open the source and work out the job; writes nothing. BadInput, BadRequest."""
+    plan = _plan_for_source(job)
+    inputs = {}
+    named = plan.recipe.dedup.keep.rpartition(":")[0]
+    if named:
+        inputs["keep"] = _hash(Path(named))
+    if not job.against:
+        return dataclasses.replace(plan, inputs=inputs)
+    against = _open_against(job)
+    inputs["against"] = against.info.content_sha256
+    theirs = recipe_from_dict(against.info.recipe)
+    # Codes can be compared only if one autoencoder made them.
+    recipe = dataclasses.replace(plan.recipe, autoencoder=theirs.autoencoder, seed=theirs.seed)
+    return dataclasses.replace(plan, recipe=recipe, against=against, inputs=inputs)
+
+
+def recorded_inputs(info: DatasetInfo) -> dict[str, str]:
+    """The ``inputs`` of the plan that a set was made by."""
+    return dict(info.deduplication.get("inputs", {}))
+
+
+def set_recipe(path: Path) -> Recipe | None:
+    """The recipe of the prepared set at ``path``, to change some of it; None if there is none.
+
+    If an in-place run was killed it is that run's, so that the same command goes on with it.
+    """
+    if (path / INDEX).exists():
+        return recipe_from_dict(read_info(path).recipe)
+    staged = Staging(path).read_plan()
+    return recipe_from_dict(staged["full_recipe"]) if staged and staged["in_place"] else None
+
+
+def _open_against(job: Job) -> PreparedSet:
+    assert job.against
+    if job.recipe.dedup.rule != "near":
+        raise BadRequest(f"--against {job.against}: needs the rule 'near', not '{job.recipe.dedup.rule}'")
+    if job.against.resolve() in (job.out.resolve(), job.source.resolve()):
+        raise BadRequest(f"--against {job.against}: is the set itself; give another one")
+    against = PreparedSet.open(job.against)
+    if AUTOENCODER not in against.info.files:
+        raise BadRequest(
+            f"--against {job.against}: was only prepared, it has no codes to compare with; "
+            f"'dcgan-data dedup {job.against}' makes them"
+        )
+    return against
+
+
+def _hash(path: Path) -> str:
+    try:
+        return stamp_file(path).sha256
+    except OSError as error:
+        raise BadRequest(f"--keep: {path}: {error.strerror}; expected best, first or FILE:COLUMN") from None
+
+
+def _plan_for_source(job: Job) -> Plan:
     if (job.source / INDEX).exists():
         return _plan_for_set(job)
     staged = Staging(job.source).read_plan()
@@ -118,6 +179,12 @@ def make_plan(job: Job) -> Plan:
 
 def _plan_for_set(job: Job) -> Plan:
     prepared = PreparedSet.open(job.source)
+    against = prepared.info.deduplication.get("against")
+    if against and job.in_place and not job.against and job.recipe.dedup.rule != "none":
+        raise BadRequest(
+            f"{job.source}: was compared with {against['path']}; give --against again to decide anew, "
+            "or --out for a set without that comparison"
+        )
     recipe = _recipe_for_set(job.recipe, recipe_from_dict(prepared.info.recipe), job.source)
     size = 0 if job.in_place else _disk_bytes(prepared.info.counts.read, recipe)
     return Plan(recipe, prepared.info.source, [], prepared, size)

@@ -78,16 +78,18 @@ def _prepare_record(
             None,
             *no_box,
             None,
+            None,
         )
     sha256 = hashlib.sha256(record.data).hexdigest()
     try:
         image = decode_square(record.data, settings)
     except BadImage as bad:
         size = (bad.width, bad.height)
-        return (record.key, 0, REJECTED, bad.reason, shard, None, *size, *no_box, sha256)
+        return (record.key, 0, REJECTED, bad.reason, shard, None, *size, *no_box, len(record.data), sha256)
     row = writer.append(image.pixels)
     x, y, side = image.box
-    return (record.key, 0, KEPT, None, shard, row, image.width, image.height, x, y, side, side, sha256)
+    size = (image.width, image.height)
+    return (record.key, 0, KEPT, None, shard, row, *size, x, y, side, side, len(record.data), sha256)
 
 
 @contextmanager

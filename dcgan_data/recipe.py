@@ -7,6 +7,7 @@ is an option of the command. The resolved recipe is stored in ``dataset.json``.
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, get_type_hints
 from dcgan_data.errors import BadRequest
 
 IMAGE_SIZES = (32, 64, 128, 256)
+SCORE_FLOOR = 0.5
+"""Pairs that score less are checked, but not recorded; no threshold can be lower."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ class AutoencoderRecipe:
     The paper gives the shape and the kinds of regularisation; every number below is this project's.
     """
 
+    inputs: str = "luma"
+    """``luma``: the three channels all carry the luminance, so that neither colours nor their loss change the
+    code. ``rgb``: the colours themselves, as in the paper; ``dedup --exact`` uses this."""
     standardise: bool = True
     """Bring every image to mean 0 and standard deviation 1 first, so that brightness and contrast
     do not change the code."""
@@ -81,6 +87,7 @@ class AutoencoderRecipe:
     """Stop after so many looks in a row without a loss that is lower by half a percent."""
 
     def __post_init__(self) -> None:
+        _require(self.inputs in ("luma", "rgb"), "autoencoder.inputs", self.inputs, "'luma' or 'rgb'")
         _require(self.noise in ("mask", "gauss"), "autoencoder.noise", self.noise, "'mask' or 'gauss'")
         _require(self.noise_level >= 0, "autoencoder.noise_level", self.noise_level, "0 or more")
         masks_all = self.noise == "mask" and self.noise_level >= 1
@@ -98,15 +105,52 @@ class AutoencoderRecipe:
 class DedupRecipe:
     """[dedup]: which images count as the same, and which of them stays."""
 
-    rule: str = "exact"
-    """``exact``: all 128 bits collide, as in the paper (sec. 4.1.1). ``none``: nothing is removed."""
+    rule: str = "near"
+    """``near``: codes find candidates, a check of the pixels decides. ``exact``: all 128 bits collide, as in
+    the paper (sec. 4.1.1). ``none``: nothing is removed."""
+    threshold: float = 0.72
+    """Images whose best alignment scores at least this are copies (``near``)."""
+    keep: str = "best"
+    """Which copy stays. ``best``: largest source, then sharpest, then least compressed, then smallest key.
+    ``first``: first in the source. ``FILE:COLUMN``: the highest value of a column of a CSV or parquet file
+    with the columns ``key`` and that one, then as ``best``."""
+    multiplicity: bool = False
+    """Record in the column ``weight`` how many images each kept one stands for."""
+    mirror: bool = True
+    """Whether mirrored copies are duplicates."""
     min_contrast: float = 4.0
     """Images whose 32x32 pixels have a smaller standard deviation (grey levels, of 255) say too little for
     a code: they are duplicates only if their pixels are equal."""
+    radius: int = 16
+    """Images are compared when their codes, under some view, differ in at most so many of the 128 bits."""
+    zooms: tuple[float, ...] = (0.94, 0.88, 0.8)
+    """Views: central parts of the image, as shares of its side."""
+    shift: float = 1.5
+    """Views: moved by so many pixels of 32 in four directions, also at a zoom of 0.9; 0: none."""
+    aspect: float = 1.05
+    """Views: stretched by this either way; 1: none."""
+    bands: int = 24
+    """Bands of code bits in which near codes are looked up."""
+    window: int = 16
+    """Codes of one crowded bucket that a code is compared with."""
+    max_candidates: int = 32
+    """Nearest codes of an image whose pixels are checked."""
 
     def __post_init__(self) -> None:
-        _require(self.rule in ("exact", "none"), "dedup.rule", self.rule, "'exact' or 'none'")
+        _require(self.rule in ("near", "exact", "none"), "dedup.rule", self.rule, "'near', 'exact' or 'none'")
+        lowest = f"{SCORE_FLOOR} to 1 (pairs that score less are not recorded)"
+        _require(SCORE_FLOOR <= self.threshold <= 1, "dedup.threshold", self.threshold, lowest)
+        named = self.keep in ("best", "first") or bool(self.keep.rpartition(":")[0])
+        _require(named, "dedup.keep", self.keep, "'best', 'first' or FILE:COLUMN")
         _require(self.min_contrast >= 0, "dedup.min_contrast", self.min_contrast, "0 or more")
+        _require(0 <= self.radius <= 32, "dedup.radius", self.radius, "0 to 32 bits")
+        good = all(0.7 <= zoom < 1 for zoom in self.zooms)
+        _require(good, "dedup.zooms", self.zooms, "shares of the side, 0.7 to less than 1")
+        _require(0 <= self.shift <= 4, "dedup.shift", self.shift, "0 to 4 pixels")
+        _require(1 <= self.aspect <= 1.3, "dedup.aspect", self.aspect, "1 to 1.3")
+        _require(1 <= self.bands <= 128, "dedup.bands", self.bands, "1 to 128")
+        for name in ("window", "max_candidates"):
+            _require(1 <= getattr(self, name) <= 4096, f"dedup.{name}", getattr(self, name), "1 to 4096")
 
 
 @dataclass(frozen=True)
@@ -138,8 +182,9 @@ class Recipe:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The resolved recipe as plain values, every default written out."""
-        return asdict(self)
+        """The resolved recipe as JSON's plain values, every default written out."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -192,6 +237,10 @@ def _convert(expected: type[Any], value: Any, name: str) -> Any:
         return _build(expected, value, f"{name}.")
     if expected is float and type(value) is int:
         return float(value)
+    if expected == tuple[float, ...]:
+        if not isinstance(value, list | tuple) or not all(type(item) in (int, float) for item in value):
+            raise BadRequest(f"{name}: {value!r} is not a list of numbers")
+        return tuple(float(item) for item in value)
     if type(value) is not expected:
         raise BadRequest(f"{name}: {value!r} is not of type {expected.__name__}")
     return value

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # names only: rendering needs none of these modules at run time
-    from collections.abc import Sequence
-
-    from dcgan_data.bench import DecodeBench, GroupingBench
+    from dcgan_data.bench.decode import DecodeBench
     from dcgan_data.demo import DemoTruth
+    from dcgan_data.formats.audit_file import AuditResult
     from dcgan_data.formats.dataset import DatasetInfo
     from dcgan_data.plan import Job, Plan
+    from dcgan_data.query import QueryResult
     from dcgan_data.tour import Tour
     from dcgan_data.train.loop import TrainSummary
     from dcgan_data.verify import Verification
@@ -88,6 +88,35 @@ def verification(out: Path, result: Verification) -> str:
     )
 
 
+def audit(out: Path, result: AuditResult) -> str:
+    """Wrong removals by score band and overall; bounds are exact (Clopper-Pearson), one-sided 95 %."""
+    lines = [f"{'score':<12}{'removals':>10}{'judged':>8}{'wrong':>7}{'rate':>9}{'at most':>9}"]
+    for line in (*result.bands, result.overall):
+        rates = "" if line.rate is None else f"{line.rate:>9.2%}{line.upper_bound:>9.2%}"
+        lines.append(f"{line.band:<12}{line.removals:>10,}{line.judged:>8,}{line.false_positives:>7,}{rates}")
+    total = result.overall
+    lines.append(
+        f"{total.false_positives:,} of {total.judged:,} wrong: at most {total.upper_bound:.2%} of removals "
+        "(95 %, one-sided, exact)"
+    )
+    return "\n".join([*lines, *(f"note: {note}" for note in result.notes), f"look: {out}/report/index.html"])
+
+
+def answers(result: QueryResult) -> str:
+    """A line a photo, and one a match below it."""
+    lines = [f"{result.out}: {result.images:,} images searched, copies score {result.threshold:g} or more"]
+    for answer in result.answers:
+        flat = " (too little contrast: only equal pixels count)" if answer.flat else ""
+        lines.append(f"{answer.photo}: {answer.verdict}{flat}{answer.reason and f', {answer.reason}'}")
+        for match in answer.matches:
+            removed = f", a duplicate of {match.duplicate_of}" if match.duplicate_of else ""
+            lines.append(
+                f"  {match.score:.3f}  {match.distance:>2} bits  {match.key}  {match.status}{removed}"
+                f"  [{match.view}]"
+            )
+    return "\n".join(lines)
+
+
 def training(summary: TrainSummary) -> str:
     """How a training run ended, and where to look."""
     return "\n".join(
@@ -136,12 +165,6 @@ def decode_bench(result: DecodeBench) -> str:
     lines = [f"{name:<22}{rate:8,.0f} images/s  {memory}".rstrip() for name, rate, memory in rows]
     head = f"{result.images:,} images to {result.image_size} px"
     return "\n".join([head, *lines, f"{'speedup':<22}{result.speedup:8.1f} times the plain way"])
-
-
-def grouping_bench(lines: Sequence[GroupingBench]) -> str:
-    """One line a size."""
-    rows = [f"{line.codes:>12,}  {line.seconds:8.2f} s  {line.peak_mb:8,.0f} MB" for line in lines]
-    return "\n".join([f"{'codes':>12}  {'time':>8}    {'peak':>8}", *rows])
 
 
 def _toml(value: Any) -> str:

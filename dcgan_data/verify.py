@@ -11,9 +11,17 @@ import pyarrow.compute as pc
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.dataset import AUTOENCODER, MANIFEST, PAIRS, REMEDY, check_stamp, shard_name
-from dcgan_data.formats.manifest import DUPLICATE, KEPT, REJECTED
+from dcgan_data.formats.manifest import (
+    DUPLICATE,
+    KEPT,
+    KEPT_IS_SEEN,
+    PAIR_SCHEMA,
+    REJECTED,
+    read_table,
+)
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import open_shard
+from dcgan_data.proof import prove_removals
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Verification:
     rows: int
     """Manifest rows."""
     removals: int
-    """Removed rows, each of which names a kept row of its own group."""
+    """Removed rows, each of which names a kept row of its own group and was proved to be its copy."""
 
 
 def verify(path: Path) -> Verification:
@@ -36,6 +44,8 @@ def verify(path: Path) -> Verification:
     _check_counts(prepared, table)
     _check_rows(prepared, table)
     removals = _check_removals(prepared, table)
+    prove_removals(prepared)
+    _check_pairs(prepared)
     return Verification(len(prepared.info.files), len(table), removals)
 
 
@@ -79,8 +89,10 @@ def _check_rows(prepared: PreparedSet, table: pa.Table) -> None:
 
 
 def _check_removals(prepared: PreparedSet, table: pa.Table) -> int:
-    """Every removed row names a kept row of the same group."""
+    """Every removed row names a kept row of the same group, unless that is in another set."""
     removed = table.filter(pc.equal(table["status"], DUPLICATE)).select(["key", "duplicate_of", "group"])
+    if prepared.info.deduplication.get("against"):
+        return len(removed)
     kept = table.filter(pc.equal(table["status"], KEPT)).select(["key", "group"])
     kept = kept.rename_columns(["duplicate_of", "kept_group"])
     joined = removed.join(kept, "duplicate_of")
@@ -89,3 +101,47 @@ def _check_removals(prepared: PreparedSet, table: pa.Table) -> int:
         key, named = wrong["key"][0], wrong["duplicate_of"][0]
         raise BadInput(f"{prepared.path}: {key} is removed for {named}, which is not a kept row of its group")
     return len(removed)
+
+
+def _check_pairs(prepared: PreparedSet) -> None:
+    """Every removal is one of the recorded pairs, and of two recorded copies at most one is kept."""
+    rows = prepared.manifest(["key", "status", "duplicate_of", "view", "distance", "score"])
+    pairs = read_table(prepared.path / PAIRS, PAIR_SCHEMA)
+    removed = rows.filter(pc.equal(rows["status"], DUPLICATE))
+    view = pc.replace_substring(removed["view"], KEPT_IS_SEEN, "", max_replacements=1)
+    claimed = _unordered(removed.set_column(3, "view", view), "key", "duplicate_of")
+    recorded = _unordered(pairs, "key_a", "key_b")
+    unknown = claimed.join(recorded, recorded.column_names, join_type="left anti")
+    if len(unknown):
+        pair = " and ".join(unknown.slice(0, 1).to_pylist()[0][name] for name in ("first", "second"))
+        raise BadInput(
+            f"{prepared.path}: a removal rests on the pair of {pair}, but {PAIRS} has none like it; {REMEDY}"
+        )
+    kept = rows.filter(pc.equal(rows["status"], KEPT))["key"].combine_chunks()
+    threshold = pa.scalar(prepared.info.deduplication.get("threshold", -1.0), pa.float32())
+    both = pc.and_(pc.is_in(pairs["key_b"], kept), pc.greater_equal(_scores(pairs), threshold))
+    if not prepared.info.deduplication.get("against"):  # else ``key_a`` is a kept image of that set
+        both = pc.and_(both, pc.is_in(pairs["key_a"], kept))
+    if pc.any(both).as_py():
+        pair = pairs.filter(both).slice(0, 1).to_pylist()[0]
+        raise BadInput(
+            f"{prepared.path}: {pair['key_a']} and {pair['key_b']} are both kept, "
+            f"but {PAIRS} has them as copies; {REMEDY}"
+        )
+
+
+def _unordered(pairs: pa.Table, key: str, other: str) -> pa.Table:
+    """Pairs as they can be compared, whichever of the two is named first."""
+    columns = {
+        "first": pc.min_element_wise(pairs[key], pairs[other]),
+        "second": pc.max_element_wise(pairs[key], pairs[other]),
+        "view": pairs["view"],
+        "distance": pairs["distance"],
+        "score": _scores(pairs),
+    }
+    return pa.table(columns)
+
+
+def _scores(pairs: pa.Table) -> pa.ChunkedArray:
+    """The exact rule has no scores: -1, as nulls would not be equal."""
+    return pc.fill_null(pairs["score"], pa.scalar(-1.0, pa.float32()))

@@ -36,14 +36,20 @@ class Decisions:
     """int64 (N,): number of the group, -1 if alone."""
     kept_by: np.ndarray
     """int64 (N,): the kept image that this removed image was checked against, -1 if it is kept."""
+    view: np.ndarray
+    """str (N,): how ``kept_by`` and the removed image were laid over each other."""
     distance: np.ndarray
     """int32 (N,): differing code bits to ``kept_by``; meaningless where that is -1."""
     score: np.ndarray
     """float32 (N,): similarity to ``kept_by``, NaN where the rule has none."""
+    weight: np.ndarray | None
+    """int32 (N,): images that a kept image stands for; None if not asked for."""
     pairs: dict[str, np.ndarray]
-    """Every checked pair: a, b (int64 image numbers), view, distance, score."""
+    """Every checked pair: a, b (int64 image numbers), view, distance, score, found."""
     findings: dict[str, Any]
     """For ``dataset.json``: rule, thresholds, code health."""
+    other_keys: pa.Array | None = None
+    """Keys of the set that ``kept_by`` and ``pairs["a"]`` are numbers of, if it is another than this one."""
 
 
 def write_manifest(
@@ -53,7 +59,7 @@ def write_manifest(
 
     One shard is in memory at a time, besides the decisions and the keys of the images that stay.
     """
-    keys = _image_keys(staging, shards) if decisions else None
+    keys = _image_keys(staging, shards) if decisions else pa.array([], pa.string())
     statuses: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     offset = 0
@@ -73,7 +79,7 @@ def write_manifest(
     return counts, dict(sorted(reasons.items()))
 
 
-def _decide(records: pa.Table, decisions: Decisions | None, offset: int, keys: pa.Array | None) -> pa.Table:
+def _decide(records: pa.Table, decisions: Decisions | None, offset: int, keys: pa.Array) -> pa.Table:
     """The manifest rows of one shard, whose first image is number ``offset``."""
     if decisions is None:
         columns = empty_decisions(len(records))
@@ -88,13 +94,25 @@ def _decide(records: pa.Table, decisions: Decisions | None, offset: int, keys: p
     columns = {
         "code": _binary_column(decisions.codes[images], valid),
         "group": pa.array(group, mask=~valid | (group < 0)),
-        "duplicate_of": keys.take(kept_by) if keys is not None else None,
+        "duplicate_of": _keys_of_kept(decisions, keys).take(kept_by),
+        "view": pa.array(decisions.view[images], pa.string(), mask=~removed),
         "distance": pa.array(decisions.distance[images], mask=~removed),
         "score": pa.array(score, mask=~removed | np.isnan(score)),
+        "weight": _weight_column(decisions.weight, images, valid & ~removed),
     }
     status = np.where(removed, DUPLICATE, np.where(valid, KEPT, REJECTED))
     table = {**_columns(records), "status": pa.array(status.tolist()), **columns}
     return pa.table({name: table[name] for name in MANIFEST_SCHEMA.names}, schema=MANIFEST_SCHEMA)
+
+
+def _keys_of_kept(decisions: Decisions, keys: pa.Array) -> pa.Array:
+    return keys if decisions.other_keys is None else decisions.other_keys
+
+
+def _weight_column(weight: np.ndarray | None, images: np.ndarray, kept: np.ndarray) -> pa.Array:
+    if weight is None:
+        return pa.nulls(len(images), DECISION_SCHEMA.field("weight").type)
+    return pa.array(weight[images], mask=~kept)
 
 
 def _columns(records: pa.Table) -> dict[str, Any]:
@@ -122,11 +140,12 @@ def _pair_table(decisions: Decisions, keys: pa.Array) -> pa.Table:
     pairs = decisions.pairs
     score = pairs["score"]
     columns = {
-        "key_a": keys.take(pa.array(pairs["a"])),
+        "key_a": _keys_of_kept(decisions, keys).take(pa.array(pairs["a"])),
         "key_b": keys.take(pa.array(pairs["b"])),
         "view": pa.array(pairs["view"].tolist(), pa.string()),
         "distance": pa.array(pairs["distance"], pa.int32()),
         "score": pa.array(score, pa.float32(), mask=np.isnan(score)),
+        "found": pa.array(pairs["found"].tolist(), pa.string()),
     }
     return pa.table(columns, schema=PAIR_SCHEMA)
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 TEMPORARY_SUFFIX = ".tmp"
 
 
@@ -35,6 +37,12 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as JSON, atomically: sorted keys, two spaces, a final newline."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Write an array as ``.npy``, atomically."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, np.ascontiguousarray(array))
 
 
 def flush_to_disk(path: Path) -> None:

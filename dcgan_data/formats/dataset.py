@@ -13,7 +13,7 @@ from dcgan_data.formats.atomic import write_json
 from dcgan_data.formats.manifest import Counts
 from dcgan_data.formats.shards import FileStamp, stamp_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 INDEX, MANIFEST, PAIRS = "dataset.json", "manifest.parquet", "duplicates.parquet"
 AUTOENCODER, IMAGES = "autoencoder.safetensors", "images"
 REMEDY = "run the command that made the set again with --overwrite"

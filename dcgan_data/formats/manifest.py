@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,6 +15,8 @@ from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import atomic_path
 
 KEPT, DUPLICATE, REJECTED = "kept", "duplicate", "rejected"
+KEPT_IS_SEEN = "kept: "
+"""Before a view in the manifest: it is the kept image that is seen through it, not the removed one."""
 
 RECORD_SCHEMA = pa.schema(
     [
@@ -29,22 +32,28 @@ RECORD_SCHEMA = pa.schema(
         pa.field("box_y", pa.int32()),
         pa.field("box_w", pa.int32()),
         pa.field("box_h", pa.int32()),
+        pa.field("bytes", pa.int64()),
         pa.field("sha256", pa.string()),
     ]
 )
 """What is known of a record once it is decoded (``prepare``). ``shard`` is the shard that the record
-belongs to; ``row`` is null for a rejected one. ``sha256`` is null for a file that could not be read."""
+belongs to; ``row`` is null for a rejected one. ``bytes`` and ``sha256`` are of the encoded
+image, null for a file that could not be read."""
 
 DECISION_SCHEMA = pa.schema(
     [
         pa.field("code", pa.binary(16)),
         pa.field("group", pa.int64()),
         pa.field("duplicate_of", pa.string()),
+        pa.field("view", pa.string()),
         pa.field("distance", pa.int32()),
         pa.field("score", pa.float32()),
+        pa.field("weight", pa.int32()),
     ]
 )
-"""What the whole set decides about a record (``deduplicate``)."""
+"""What the whole set decides about a record (``deduplicate``). ``duplicate_of`` to ``score`` are of the pair
+that a removal rests on, null for kept rows. ``weight`` is null unless the recipe asks for multiplicity: then
+a kept row says how many images it stands for, itself included."""
 
 MANIFEST_SCHEMA = pa.schema([*RECORD_SCHEMA, *DECISION_SCHEMA])
 
@@ -55,9 +64,12 @@ PAIR_SCHEMA = pa.schema(
         pa.field("view", pa.string(), nullable=False),
         pa.field("distance", pa.int32(), nullable=False),
         pa.field("score", pa.float32()),
+        pa.field("found", pa.string(), nullable=False),
     ]
 )
-"""``duplicates.parquet``: every checked pair."""
+"""``duplicates.parquet``: every checked pair that scores at least the floor. ``key_b``, seen through
+``view``, is laid over ``key_a``. ``found`` says how the two met: ``pixels`` (equal), ``code`` (near or equal
+codes) or ``group`` (connected by a third image)."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,13 @@ class Counts:
 def empty_decisions(rows: int) -> dict[str, pa.Array]:
     """The decision columns of a set that was not de-duplicated: all null."""
     return {field.name: pa.nulls(rows, field.type) for field in DECISION_SCHEMA}
+
+
+def binary_codes(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of 16-byte codes without nulls as uint8 (N, 16)."""
+    array = column.combine_chunks()
+    codes = np.frombuffer(array.buffers()[1], np.uint8, 16 * len(array), 16 * array.offset)
+    return codes.reshape(-1, 16)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
     .staging/plan.json              what is being made: recipe, source, library versions
     .staging/records/00000.parquet  manifest rows of shard 0; its presence means that the shard is done
-    .staging/codes/00000.npy        codes of shard 0
+    .staging/codes/00000.npy        codes of shard 0; beside it views/, structure/ and index/ for the search
+    .staging/pairs/00000.npy        checked pairs of shard 0
 
 A killed run leaves this directory; the same command reads it and goes on. Who works on
 ``out`` holds its lock (``formats.lock``).
@@ -28,7 +29,7 @@ STAGING = ".staging"
 _REMOVED_INDEX = f"{INDEX}.removed"
 """The index of a set while ``--overwrite`` removes it."""
 REPORT = "report"
-REPORT_FILES = ("index.html", "contact_sheet.png")
+REPORT_FILES = ("index.html", "contact_sheet.png", "audit.json")
 
 
 class Staging:
@@ -45,6 +46,10 @@ class Staging:
     def codes(self, shard: int) -> Path:
         """Codes of the rows of one shard."""
         return self.path / "codes" / f"{shard:05d}.npy"
+
+    def part(self, kind: str, part: int) -> Path:
+        """Arrays that the search works on: ``views``, ``structure`` and ``pairs`` of one shard."""
+        return self.path / kind / f"{part:05d}.npy"
 
     def read_plan(self) -> dict[str, Any] | None:
         """What the run in progress is making; None when there is none."""

@@ -1,0 +1,86 @@
+"""``dcgan-data bench``: measure speed and quality."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dcgan_data import render
+from dcgan_data.cli_options import (
+    DeviceOption,
+    JsonOption,
+    LimitOption,
+    SeedOption,
+    WorkersOption,
+    all_cores,
+    as_json_text,
+)
+from dcgan_data.console import ConsoleReporter
+from dcgan_data.recipe import Recipe
+
+bench_app = typer.Typer(no_args_is_help=True, help="Measure speed and quality, as ratios within one run.")
+
+
+@bench_app.command("decode")
+def bench_decode(
+    source: Annotated[Path, typer.Option(help="An LSUN LMDB or a folder of images.")],
+    image_size: Annotated[int, typer.Option(help="32, 64, 128 or 256.")] = 64,
+    limit: LimitOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure our decode path against the plain way: full decode, Lanczos, PNGs in a zip, one process.
+
+    Example: dcgan-data bench decode --source lsun/bedroom_train_lmdb
+    """
+    from dcgan_data.bench.decode import bench_decode as measure
+
+    result = measure(source, image_size, workers or all_cores(), limit or 0)
+    print(as_json_text(result) if as_json else render.decode_bench(result))
+
+
+@bench_app.command("dedup")
+def bench_dedup(
+    source: Annotated[Path | None, typer.Option(help="Real photos to plant changed copies of.")] = None,
+    cifar: Annotated[Path | None, typer.Option(help="CIFAR-10 as parquet, with ciFAIR's list.")] = None,
+    codes: Annotated[list[int] | None, typer.Option(help="Search so many codes; several times.")] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Also pHash, dHash and PDQ (pip install '.[bench]').")
+    ] = False,
+    per_kind: Annotated[int, typer.Option(help="Copies of each kind of change.")] = 200,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    sheet: Annotated[Path | None, typer.Option(help="Directory for pages of pairs to look at.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure recall and wrong removals on planted copies and on CIFAR-10, and the search's growth.
+
+    Example: dcgan-data bench dedup --codes 100000
+    """
+    from dcgan_data.bench import cifar as on_cifar
+    from dcgan_data.bench import copies, ours, planted, scale, tables
+
+    count = workers or all_cores()
+    how = ours.BenchSettings(Recipe(seed=seed or 0), count, device, peers, sheet)
+    values: dict[str, Any] = {}
+    texts = []
+    if source:
+        what = copies.PlantSettings(source, per_kind, limit or 0, seed or 0)
+        found = planted.bench_planted(what, how, ConsoleReporter())
+        values |= found.as_dict()
+        texts.append(tables.planted_table(found))
+    if cifar:
+        pairs = on_cifar.bench_cifar(cifar, how, ConsoleReporter())
+        values |= pairs.as_dict()
+        texts.append(tables.cifar_table(pairs))
+    if codes or not (source or cifar):
+        sizes = codes or [100_000, 300_000, 1_000_000]
+        grown = scale.bench_scale(sizes, source, how, ConsoleReporter())
+        values |= {"scale": [dataclasses.asdict(line) for line in grown.lines], "exponent": grown.exponent}
+        texts.append(tables.scale_table(grown))
+    print(as_json_text(values) if as_json else "\n\n".join(texts))

@@ -1,0 +1,50 @@
+"""Arguments and options that several commands of ``dcgan-data`` share, and what they do with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(metavar="SRC", help="LSUN LMDB, folder of images, or a prepared set.", show_default=False),
+]
+SetArgument = Annotated[Path, typer.Argument(metavar="OUT", help="A prepared set.", show_default=False)]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Where to (default: out; a prepared SRC: itself)")
+]
+SizeOption = Annotated[int | None, typer.Option("--image-size", help="32, 64, 128 or 256 (default: 64)")]
+LimitOption = Annotated[int | None, typer.Option(help="Read only the first so many records.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seeds everything random (default: 0)")]
+WorkersOption = Annotated[int | None, typer.Option(help="Processes (default: one a core)")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+RejectedOption = Annotated[str, typer.Option(help="Exit with 3 if a larger share of the records is bad.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace this tool's own files in --out.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the resolved recipe and plan, and stop.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about how it went.")]
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Only the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def as_json_text(result: Any) -> str:
+    """A result, a dataclass or a dict, as JSON."""
+    values = result if isinstance(result, dict) else dataclasses.asdict(result)
+    return json.dumps(values, indent=2, default=str)
+
+
+def all_cores() -> int:
+    """The processors that there are."""
+    from dcgan_data.parallel import default_workers
+
+    return default_workers()

@@ -1,0 +1,78 @@
+"""The pairs of a search, kept: in the staging area, and in a finished set, to decide anew from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dcgan_data.deduplicate.pairs import GROUP, Pairs, make_pairs
+from dcgan_data.errors import BadInput
+from dcgan_data.formats.atomic import save_array, write_json
+from dcgan_data.formats.dataset import PAIRS, REMEDY, check_stamp
+from dcgan_data.formats.manifest import PAIR_SCHEMA, binary_codes, read_table
+from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.formats.staging import Staging
+from dcgan_data.ops.views import parse_views
+
+SEARCH_FINDINGS = (
+    "candidate_pairs",
+    "checked_pairs",
+    "candidates_left_out",
+    "comparisons_left_out",
+    "score_histogram",
+    "low_contrast_images",
+    "equal_pixels",
+    "null",
+)
+"""What a search says about itself, whatever is decided afterwards."""
+
+
+def has_pairs(staging: Staging) -> bool:
+    """Whether the search is done."""
+    return _pairs_path(staging).exists()
+
+
+def save_pairs(staging: Staging, pairs: Pairs, codes: np.ndarray) -> None:
+    """Write what the search found, with all codes; from here on nothing needs to be searched again."""
+    folder = _pairs_path(staging).parent
+    write_json(folder / "findings.json", pairs.findings)
+    save_array(folder / "codes.npy", codes)
+    save_array(_pairs_path(staging), pairs.checked)
+
+
+def load_pairs(staging: Staging) -> tuple[Pairs, np.ndarray]:
+    """The pairs and uint8 (N, 16) codes that were saved."""
+    folder = _pairs_path(staging).parent
+    findings = json.loads((folder / "findings.json").read_text("utf-8"))
+    return Pairs(np.load(_pairs_path(staging)), findings), np.load(folder / "codes.npy")
+
+
+def restore_pairs(prepared: PreparedSet, staging: Staging) -> None:
+    """Save the pairs of a finished set of the near rule, as if its search had just ended."""
+    check_stamp(prepared.path, PAIRS, prepared.info)
+    table = read_table(prepared.path / PAIRS, PAIR_SCHEMA)
+    table = table.filter(pc.not_equal(table["found"], GROUP))  # these belong to the old decision
+    images = prepared.manifest(["key", "row", "code"])
+    images = images.filter(images["row"].is_valid())
+    numbers = [pc.index_in(table[name], images["key"].combine_chunks()) for name in ("key_a", "key_b")]
+    if any(number.null_count for number in numbers):
+        raise BadInput(f"{prepared.path / PAIRS}: names keys that the manifest does not have; {REMEDY}")
+    a, b = (number.to_numpy().astype(np.int64) for number in numbers)
+    pairs = make_pairs(a, b, "")
+    pairs["view"] = parse_views(_text(table["view"]))
+    pairs["distance"], pairs["score"] = table["distance"].to_numpy(), table["score"].to_numpy()
+    pairs["found"] = _text(table["found"])
+    kept = {name: prepared.info.deduplication[name] for name in SEARCH_FINDINGS}
+    save_pairs(staging, Pairs(pairs, kept), binary_codes(images["code"]))
+
+
+def _text(column: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(column.to_numpy(), dtype=np.str_)
+
+
+def _pairs_path(staging: Staging) -> Path:
+    return staging.path / "found" / "pairs.npy"
