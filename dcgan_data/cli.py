@@ -87,7 +87,7 @@ def dedup(
         bool, typer.Option("--exact", help="The paper's rule: all 128 bits of the colours' code collide.")
     ] = False,
     threshold: Annotated[
-        float | None, typer.Option(help="Lowest score of copies, 0.5 to 1 (default: 0.72)")
+        float | None, typer.Option(help="Lowest score of copies, 0.5 to 1 (default: 0.73)")
     ] = None,
     keep: Annotated[
         str | None, typer.Option(help="Which copy stays: best, first or FILE:COLUMN (default: best)")
@@ -96,8 +96,11 @@ def dedup(
         Path | None, typer.Option(help="Remove only copies of what this other prepared set keeps.")
     ] = None,
     multiplicity: Annotated[
-        bool, typer.Option("--multiplicity", help="Record how many images each kept one stands for.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--multiplicity/--no-multiplicity", help="Record how many images each kept one stands for."
+        ),
+    ] = None,
     image_size: SizeOption = None,
     limit: LimitOption = None,
     seed: SeedOption = None,
@@ -115,8 +118,10 @@ def dedup(
 
     Example: dcgan-data dedup lsun/bedroom_train_lmdb --out out
     """
+    if exact and threshold is not None:
+        raise BadRequest(f"--threshold {threshold}: has no meaning with --exact, where all bits are equal")
     decision = given(
-        rule="exact" if exact else None, threshold=threshold, keep=keep, multiplicity=multiplicity or None
+        rule="exact" if exact else None, threshold=threshold, keep=keep, multiplicity=multiplicity
     )
     resolved = _resolve(_own_recipe(src, exact), image_size, limit, seed, **decision)
     job = _job(resolved, src, out, workers, device, max_rejected, overwrite)

@@ -85,7 +85,6 @@ def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
     if plan.recipe.dedup.rule != "none" and any(rows):
         run = deduplicate.Run(images, plan.recipe, job.workers, job.device, reporter, timings, plan.against)
         decisions = deduplicate.deduplicate(run)
-        decisions.findings["inputs"] = plan.inputs
     info = _finish(plan, images, decisions, timings)
     write_report(job.out)
     staging.remove()
@@ -156,6 +155,7 @@ def _finish(
     for name in (MANIFEST, PAIRS, AUTOENCODER):
         if (staging.out / name).exists():
             files[name] = stamp_file(staging.out / name)
+    inputs = {"inputs": plan.inputs} if plan.inputs else {}
     info = DatasetInfo(
         recipe=plan.recipe.as_dict(),
         source=plan.source,
@@ -163,7 +163,7 @@ def _finish(
         shard_rows=images.shard_rows,
         counts=counts,
         rejected=reasons,
-        deduplication=decisions.findings if decisions else {},
+        deduplication={**(decisions.findings if decisions else {}), **inputs},
         libraries=library_versions(),
         files=files,
         timings={stage: round(seconds, 3) for stage, seconds in timings.items()},
@@ -212,7 +212,8 @@ def _stage_in_place(plan: Plan, prepared: PreparedSet, staging: Staging, note: d
 
 def _only_decides_anew(plan: Plan, prepared: PreparedSet) -> bool:
     """Whether the pairs that the set's search has found are those that this plan's would find."""
-    if plan.recipe.dedup.rule != "near" or plan.against or prepared.info.deduplication.get("against"):
+    found = prepared.info.deduplication
+    if plan.recipe.dedup.rule != "near" or plan.against or found.get("against") or "rule" not in found:
         return False
     made = Plan(recipe_from_dict(prepared.info.recipe), plan.source, [], None, 0)
     same = [_without_choice(a.identity()["recipe"]) for a in (plan, made)]

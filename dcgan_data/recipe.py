@@ -108,7 +108,7 @@ class DedupRecipe:
     rule: str = "near"
     """``near``: codes find candidates, a check of the pixels decides. ``exact``: all 128 bits collide, as in
     the paper (sec. 4.1.1). ``none``: nothing is removed."""
-    threshold: float = 0.72
+    threshold: float = 0.73
     """Images whose best alignment scores at least this are copies (``near``)."""
     keep: str = "best"
     """Which copy stays. ``best``: largest source, then sharpest, then least compressed, then smallest key.

@@ -26,13 +26,30 @@ def prepared_set(out: Path, info: DatasetInfo, verbose: bool) -> str:
         f"+ {counts.rejected:,} rejected, {info.image_size}x{info.image_size} px",
         *(f"  rejected: {reason} {count:,}" for reason, count in info.rejected.items()),
         *_passed_over(info.source["passed_over"]),
+        *_doubt(info.deduplication),
         f"look:  {out}/report/index.html",
         f"train: dcgan-data train --prepared {out}",
     ]
     if verbose:
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in info.timings.items())
-        lines += [f"time:  {stages}", *(f"  {key}: {value}" for key, value in info.deduplication.items())]
+        facts = info.deduplication.items()
+        lines += [f"time:  {stages}", *(f"  {key}: {value}" for key, value in facts if _is_short(value))]
     return "\n".join(lines)
+
+
+def _doubt(findings: dict[str, Any]) -> list[str]:
+    """How many removals may be wrong, by the null calibration."""
+    expected = findings.get("expected_false_pairs")
+    if expected is None:
+        return []
+    return [
+        f"  expected wrong: {expected:.2g} pairs of {findings['checked_pairs']:,} checked "
+        "(from the scores of unrelated images in this set)"
+    ]
+
+
+def _is_short(value: Any) -> bool:
+    return not isinstance(value, list | dict)
 
 
 def _passed_over(counts: dict[str, int]) -> list[str]:
@@ -84,7 +101,7 @@ def verification(out: Path, result: Verification) -> str:
     """What was proved."""
     return (
         f"{out}: good. {result.files} files have their recorded bytes, {result.rows:,} rows add up, "
-        f"{result.removals:,} removed images each name a kept one"
+        f"{result.removals:,} removals are proved from the pixels"
     )
 
 

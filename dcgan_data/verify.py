@@ -53,7 +53,7 @@ def _check_files(prepared: PreparedSet) -> None:
     """The index lists all files that a set of its kind has, and each has its recorded bytes."""
     info = prepared.info
     needed = {shard_name(shard) for shard in range(len(info.shard_rows))} | {MANIFEST, PAIRS}
-    needed |= {AUTOENCODER} if info.deduplication else set()
+    needed |= {AUTOENCODER} if info.deduplication.get("rule") else set()
     for name in sorted(needed | set(info.files)):
         check_stamp(prepared.path, name, info)
 

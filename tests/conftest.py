@@ -49,6 +49,27 @@ def draw_picture(width: int = 96, height: int = 72, seed: int = 0) -> np.ndarray
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
+def draw_texture(seed: int, width: int = 64, height: int = 64) -> np.ndarray:
+    """uint8 (height, width, 3): smooth random blobs some 6 pixels wide. Every part is unlike the others, so
+    that a copy is found by any code, and nothing else is."""
+    rng = np.random.default_rng(seed)
+    cells = rng.integers(0, 256, (height // 6 + 2, width // 6 + 2, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def crop_picture(pixels: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """Cut so many pixels off each side, and scale back."""
+    height, width = pixels.shape[:2]
+    part = Image.fromarray(pixels).crop((left, top, width - right, height - bottom))
+    return np.asarray(part.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def add_grain(pixels: np.ndarray, strength: float, seed: int = 0) -> np.ndarray:
+    """Add Gaussian noise of a standard deviation in grey levels, the same in all channels."""
+    noise = np.random.default_rng(seed).normal(0, strength, pixels.shape[:2])
+    return np.clip(np.rint(pixels + noise[..., None]), 0, 255).astype(np.uint8)
+
+
 def encode_picture(pixels: np.ndarray | Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """The bytes that Pillow writes."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
@@ -80,6 +101,19 @@ def small_recipe(rule: str = "exact", **changes: Any) -> Recipe:
     for name, change in changes.items():
         values[name] = {**values.get(name, {}), **change} if isinstance(change, dict) else change
     return recipe_from_dict(values)
+
+
+NEAR = {
+    "rule": "near",
+    "threshold": 0.74,
+    "radius": 16,
+    "zooms": [0.94],
+    "aspect": 1.0,
+    "window": 32,
+    "max_candidates": 32,
+}
+"""Whatever the defaults are: the scores of the fixtures' copies lie about this threshold. And few views, as
+most of the time of a small run goes into making an encoder of them."""
 
 
 @dataclass
@@ -122,6 +156,21 @@ def make_prepared(
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., np.ndarray]:
     return draw_picture
+
+
+@pytest.fixture(scope="session")
+def texture() -> Callable[..., np.ndarray]:
+    return draw_texture
+
+
+@pytest.fixture(scope="session")
+def crop() -> Callable[..., np.ndarray]:
+    return crop_picture
+
+
+@pytest.fixture(scope="session")
+def grain() -> Callable[..., np.ndarray]:
+    return add_grain
 
 
 @pytest.fixture(scope="session")
@@ -181,3 +230,62 @@ def finished_set(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path
 def copied_set(tmp_path: Path, finished_set: Path) -> Path:
     """A copy of ``finished_set`` to tamper with."""
     return Path(shutil.copytree(finished_set, tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def near() -> Callable[..., Recipe]:
+    """``small_recipe`` with the near rule; keywords are fields of [dedup]."""
+
+    def of(records_per_shard: int = 8, **changes: Any) -> Recipe:
+        return small_recipe("near", records_per_shard=records_per_shard, dedup={**NEAR, **changes})
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def near_recipe() -> Recipe:
+    """``small_recipe`` with the near rule."""
+    return small_recipe("near", dedup=NEAR)
+
+
+@pytest.fixture(scope="session")
+def near_records() -> dict[bytes, bytes]:
+    """24 records: 12 textures, 8 copies (seven of them changed), 3 flat ones (two equal), one that is cut.
+
+    The copies score more than 0.9, but for "06 grainy" (some 0.8) and "08 grainy" (some 0.65).
+    """
+    pictures = [draw_texture(seed) for seed in range(12)]
+    found = {b"%02d" % number: encode_picture(pixels) for number, pixels in enumerate(pictures)}
+    found[b"00 crop"] = encode_picture(crop_picture(pictures[0], 2, 1, 2, 2))
+    found[b"01 mirror"] = encode_picture(np.ascontiguousarray(pictures[1][:, ::-1]))
+    found[b"02 jpeg"] = encode_picture(pictures[2], "JPEG", quality=60)
+    found[b"03 equal"] = found[b"03"]
+    found[b"04 larger"] = encode_picture(Image.fromarray(pictures[4]).resize((128, 128)))
+    found[b"05 both"] = encode_picture(crop_picture(pictures[5][:, ::-1], 1, 2, 3, 2), "JPEG", quality=70)
+    found[b"06 grainy"] = encode_picture(add_grain(pictures[6], 40))
+    found[b"08 grainy"] = encode_picture(add_grain(pictures[8], 58))
+    found[b"20 black"] = encode_picture(np.zeros((40, 40, 3), np.uint8))
+    found[b"21 black"] = encode_picture(np.zeros((50, 50, 3), np.uint8))
+    found[b"22 white"] = encode_picture(np.full((40, 40, 3), 255, np.uint8))
+    found[b"23 cut"] = found[b"06"][:400]
+    return found
+
+
+@pytest.fixture(scope="session")
+def near_source(tmp_path_factory: pytest.TempPathFactory, near_records: dict[bytes, bytes]) -> Path:
+    """``near_records`` as an LMDB. Tests only read it."""
+    return lmdb_of(tmp_path_factory.mktemp("near") / "lmdb", near_records)
+
+
+@pytest.fixture(scope="session")
+def near_set(tmp_path_factory: pytest.TempPathFactory, near_source: Path, near_recipe: Recipe) -> Path:
+    """``near_source``, de-duplicated: 3 shards, 15 kept, 8 duplicates, 1 rejected. Tests only read it."""
+    out = tmp_path_factory.mktemp("near") / "set"
+    make_prepared(near_source, out, near_recipe)
+    return out
+
+
+@pytest.fixture
+def copied_near_set(tmp_path: Path, near_set: Path) -> Path:
+    """A copy of ``near_set`` to tamper with."""
+    return Path(shutil.copytree(near_set, tmp_path / "copied"))

@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import dcgan_data
-from dcgan_data import bench
+from dcgan_data.bench import decode as bench
 from dcgan_data.cli import app
 from dcgan_data.recipe import Recipe, recipe_from_dict
 
@@ -134,7 +134,7 @@ def test_progress_goes_to_stderr(tmp_path: Path, source: Path, recipe_file: Path
         assert stage in result.stderr
     assert "decode" not in result.stdout.split("time:")[0]
     assert "time:  prepare " in result.stdout
-    assert "  rule: exact" in result.stdout
+    assert "  rule: near" in result.stdout
 
 
 def test_prepare_json(tmp_path: Path, source: Path) -> None:
@@ -168,6 +168,29 @@ def test_dedup_of_a_set_stays_in_place(tmp_path: Path, source: Path, monkeypatch
     assert files_below(tmp_path / "out") == set()
 
 
+def test_dedup_against_another_set(tmp_path: Path, near_source: Path, near_set: Path) -> None:
+    """Every image of a source is a copy of what a set made from it keeps; but flat ones are not compared."""
+    words = ("dedup", near_source, "--out", tmp_path / "new", "--image-size", 32, "--max-rejected", "10%")
+    found = json.loads(succeed(*words, "--against", near_set, "--threshold", 0.6, "--json"))
+    assert (found["read"], found["kept"], found["duplicate"], found["rejected"]) == (24, 3, 20, 1)
+    assert "20 removals are proved from the pixels" in succeed("verify", tmp_path / "new")
+    assert fail(1, "dedup", tmp_path / "new", "--threshold", 0.9).startswith(
+        f"error: {tmp_path}/new: was compared with {near_set}; give --against again to decide anew, "
+    )
+
+
+def test_decisions_reach_the_recipe(tmp_path: Path, near_source: Path) -> None:
+    wishes = tmp_path / "wishes.csv"
+    wishes.write_text("key,value\n06,1\n")
+    words = ("dedup", near_source, "--out", tmp_path / "out", "--dry-run", "--json")
+    options = ("--threshold", 0.6, "--keep", f"{wishes}:value", "--multiplicity")
+    found = json.loads(succeed(*words, *options))["recipe"]["dedup"]
+    wanted = {"rule": "near", "threshold": 0.6, "keep": f"{wishes}:value", "multiplicity": True}
+    assert found == {**Recipe().as_dict()["dedup"], **wanted}
+    recipe = json.loads(succeed(*words, "--exact"))["recipe"]
+    assert (recipe["dedup"]["rule"], recipe["autoencoder"]["inputs"]) == ("exact", "rgb")
+
+
 def test_dry_run_prints_the_recipe_and_writes_nothing(
     tmp_path: Path, source: Path, recipe_file: Path
 ) -> None:
@@ -189,7 +212,7 @@ def test_report_and_verify(copied_set: Path) -> None:
     assert page.exists()
     assert succeed("verify", copied_set) == (
         f"{copied_set}: good. 6 files have their recorded bytes, 20 rows add up, "
-        "3 removed images each name a kept one\n"
+        "3 removals are proved from the pixels\n"
     )
     assert json.loads(succeed("verify", copied_set, "--json")) == {"files": 6, "rows": 20, "removals": 3}
 

@@ -67,7 +67,7 @@ GOLDEN_RECORDS = {
     b"e small": plain_png(golden_picture(40, 31, 2)),
 }
 GOLDEN_PIXELS = "af4baf1051497a4764337940bda0b3cb0933e876209585c879b61ac824c10b4f"
-GOLDEN_ROWS = "203f48ad57111e8e0e3462eccc97266c13830a736ef23f03cad8ee1456881381"
+GOLDEN_ROWS = "1ce32a39f8f484e8ed7e89c9b4ac84c465f9847a95c64dcbfefbd214a8e917ea"
 
 
 def test_golden_bytes(

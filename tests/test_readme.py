@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
-from dcgan_data import bench
+from dcgan_data.bench import decode as bench
 from dcgan_data.cli import app
 from dcgan_data.demo import make_demo_lmdb
 from dcgan_data.formats.manifest import MANIFEST_SCHEMA
+from dcgan_data.formats.prepared import PreparedSet
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SMALLER = {"train": ["--width", "2", "--steps", "2", "--batch-size", "8"]}
 """Put after a command's own options, where they win: the same command, in a second."""
+FEWER = {"100000": "2000", "--peers": "--no-peers", "200": "1"}
+"""Put in the place of a measurement's own words."""
 
 
 def blocks(language: str) -> list[str]:
@@ -34,14 +39,36 @@ def commands() -> list[list[str]]:
     return [words for words in parsed if words and words[0] == "dcgan-data"]
 
 
-def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def judge_everything(out: Path, verdicts: Path) -> None:
+    """As the report's audit mode writes it."""
+    prepared = PreparedSet.open(out)
+    table = prepared.manifest(["key", "status", "duplicate_of", "score"])
+    judged = [
+        {**row, "stratum": "", "verdict": "same"}
+        for row in table.to_pylist()
+        if row.pop("status") == "duplicate"
+    ]
+    assert judged
+    head = {"format": "dcgan_data verdicts", "version": 1, "seed": 0}
+    about = {**head, "content_sha256": prepared.info.content_sha256, "verdicts": judged}
+    verdicts.write_text(json.dumps(about))
+
+
+def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Any) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "_MIN_SECONDS", 0.1)
     make_demo_lmdb(Path("lsun/bedroom_train_lmdb"), count=40)
+    make_demo_lmdb(Path("lsun/bedroom_val_lmdb"), count=12, seed=1)
+    Image.fromarray(picture(256, 256)).save("photo.jpg")
     (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
     names = [words[1] for words in commands()]
-    assert {"dedup", "train", "sample", "run", "verify", "report", "bench"} <= set(names)
+    expected = {"dedup", "train", "sample", "run", "verify", "report", "query", "audit", "bench"}
+    assert expected <= set(names)
     for _, *words in commands():
+        if words[0] == "audit":
+            judge_everything(Path("out"), Path("verdicts.json"))
+        if words[0] == "bench":
+            words = [FEWER.get(word, word) for word in words]
         result = CliRunner().invoke(app, [*words, *SMALLER.get(words[0], [])])
         assert result.exit_code == 0, f"{shlex.join(words)}: {result.output}"
     for block in blocks("python"):

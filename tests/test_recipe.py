@@ -45,6 +45,13 @@ def test_whole_numbers_are_numbers() -> None:
     assert (found, type(found)) == (3.0, float)
 
 
+def test_a_list_of_numbers_comes_back_from_the_index() -> None:
+    made = recipe_from_dict({"dedup": {"zooms": [0.9, 0.8]}})
+    assert made.dedup.zooms == (0.9, 0.8)
+    assert recipe_from_dict(made.as_dict()) == made
+    assert recipe_from_dict({"dedup": {"zooms": []}}).dedup.zooms == ()
+
+
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 def test_every_pipeline_can_be_read(path: Path) -> None:
     assert load_recipe(path).name == path.stem
@@ -70,6 +77,9 @@ def test_there_are_pipelines() -> None:
         ({"autoencoder": {"standardise": 1}}, "autoencoder.standardise: 1 is not of type bool"),
         ({"autoencoder": {"dropout": "0.5"}}, "autoencoder.dropout: '0.5' is not of type float"),
         ({"name": 3}, "name: 3 is not of type str"),
+        ({"dedup": {"mirror": 1}}, "dedup.mirror: 1 is not of type bool"),
+        ({"dedup": {"zooms": 0.9}}, "dedup.zooms: 0.9 is not a list of numbers"),
+        ({"dedup": {"zooms": ["0.9"]}}, "dedup.zooms: ['0.9'] is not a list of numbers"),
     ],
 )
 def test_wrong_keys_and_types(values: dict[str, Any], expected: str) -> None:
@@ -109,7 +119,36 @@ def test_wrong_keys_and_types(values: dict[str, Any], expected: str) -> None:
         ({"autoencoder": {"evaluate_every": 0}}, "autoencoder.evaluate_every: 0 is not allowed"),
         ({"autoencoder": {"patience": 0}}, "autoencoder.patience: 0 is not allowed"),
         ({"autoencoder": {"learning_rate": 0.0}}, "autoencoder.learning_rate: 0.0 is not allowed"),
-        ({"dedup": {"rule": "fuzzy"}}, "dedup.rule: 'fuzzy' is not allowed; expected 'exact' or 'none'"),
+        (
+            {"dedup": {"rule": "fuzzy"}},
+            "dedup.rule: 'fuzzy' is not allowed; expected 'near', 'exact' or 'none'",
+        ),
+        (
+            {"dedup": {"threshold": 0.49}},
+            "dedup.threshold: 0.49 is not allowed; "
+            "expected 0.5 to 1 (pairs that score less are not recorded)",
+        ),
+        ({"dedup": {"threshold": 1.01}}, "dedup.threshold: 1.01 is not allowed; expected 0.5 to 1"),
+        ({"dedup": {"threshold": float("nan")}}, "dedup.threshold: nan is not allowed; expected 0.5 to 1"),
+        (
+            {"dedup": {"keep": "largest"}},
+            "dedup.keep: 'largest' is not allowed; expected 'best', 'first' or FILE:COLUMN",
+        ),
+        ({"dedup": {"keep": ":score"}}, "dedup.keep: ':score' is not allowed; expected 'best', 'first' or"),
+        ({"dedup": {"radius": 33}}, "dedup.radius: 33 is not allowed; expected 0 to 32 bits"),
+        (
+            {"dedup": {"zooms": [0.9, 1.0]}},
+            "dedup.zooms: (0.9, 1.0) is not allowed; expected shares of the side, 0.7 to less than 1",
+        ),
+        ({"dedup": {"shift": 4.5}}, "dedup.shift: 4.5 is not allowed; expected 0 to 4 pixels"),
+        ({"dedup": {"aspect": 0.9}}, "dedup.aspect: 0.9 is not allowed; expected 1 to 1.3"),
+        ({"dedup": {"bands": 0}}, "dedup.bands: 0 is not allowed; expected 1 to 128"),
+        ({"dedup": {"window": 0}}, "dedup.window: 0 is not allowed; expected 1 to 4096"),
+        ({"dedup": {"max_candidates": 5000}}, "dedup.max_candidates: 5000 is not allowed; expected 1 to"),
+        (
+            {"autoencoder": {"inputs": "grey"}},
+            "autoencoder.inputs: 'grey' is not allowed; expected 'luma' or",
+        ),
         ({"dedup": {"min_contrast": -1.0}}, "dedup.min_contrast: -1.0 is not allowed; expected 0 or more"),
     ],
 )
@@ -126,8 +165,8 @@ def test_strong_gaussian_noise_is_allowed() -> None:
 def test_every_field_is_explained() -> None:
     """The docstring under each field is what the README's table is made from."""
     text = (Path(__file__).parents[1] / "dcgan_data" / "recipe.py").read_text("utf-8")
-    fields = re.findall(r"^    \w+: (?:int|str|float|bool)\b.*$", text, re.MULTILINE)
-    explained = re.findall(r'^    \w+: (?:int|str|float|bool)\b.*\n    """', text, re.MULTILINE)
+    fields = re.findall(r"^    \w+: (?:int|str|float|bool|tuple)\b.*$", text, re.MULTILINE)
+    explained = re.findall(r'^    \w+: (?:int|str|float|bool|tuple)\b.*\n    """', text, re.MULTILINE)
     assert len(fields) == len(explained) > 15
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,7 +133,7 @@ def test_killed_in_the_middle_of_a_shard(
 def test_killed_while_encoding(
     out: Path, source: Path, finished_set: Path, make: Make, recipe: MakeRecipe
 ) -> None:
-    kill_at("dcgan_data.deduplicate", "encode_shard", 2, source, out, recipe())
+    kill_at("dcgan_data.deduplicate.encoding", "encode_shard", 2, source, out, recipe())
     kept = ["autoencoder.safetensors", ".staging/codes/00000.npy", "images/00002.npy"]
     before = [identity(out / name) for name in kept]
     (out / "manifest.parquet.tmp").write_bytes(b"of an even earlier kill")
@@ -150,12 +151,67 @@ def test_killed_while_encoding(
     assert contents(out) == contents(finished_set)
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "nth"),
+    [
+        ("encoding", "encode_shard", 2),
+        ("encoding", "save_array", 3),  # the codes of the first shard: its views are there
+        ("index", "index_band", 2),
+        ("searching", "search_shard", 2),
+        ("running", "decide", 1),
+    ],
+)
+def test_killed_anywhere_in_the_near_rule(
+    out: Path,
+    near_source: Path,
+    near_set: Path,
+    near_recipe: Any,
+    make: Make,
+    module: str,
+    name: str,
+    nth: int,
+) -> None:
+    kill_at(f"dcgan_data.deduplicate.{module}", name, nth, near_source, out, near_recipe)
+    assert not (out / "dataset.json").exists()
+    make(near_source, out, near_recipe)
+    assert contents(out) == contents(near_set)  # nothing temporary or staged among them
+
+
+@pytest.mark.parametrize(
+    ("target", "nth"),
+    [
+        ("dcgan_data.deduplicate.restore_pairs", 1),
+        ("dcgan_data.formats.staging:Staging.write_plan", 1),
+        ("pathlib:Path.unlink", 1),
+        ("dcgan_data.deduplicate.running.decide", 1),
+        ("dcgan_data.pipeline.write_manifest", 1),
+        ("dcgan_data.pipeline.write_info", 1),
+    ],
+)
+def test_broken_while_deciding_anew(
+    out: Path,
+    near_source: Path,
+    near_set: Path,
+    near_recipe: Any,
+    near: Any,
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    nth: int,
+) -> None:
+    shutil.copytree(near_set, out)
+    make(out, out, near(threshold=0.9))
+    break_at(monkeypatch, target, nth, make, out, out, near_recipe)
+    make(out, out, near_recipe)
+    assert contents(out) == contents(near_set)
+
+
 def test_killed_while_deciding_in_place(
     tmp_path: Path, out: Path, source: Path, finished_set: Path, make: Make, recipe: MakeRecipe
 ) -> None:
     make(source, out, recipe("none"))
     shards = [identity(path) for path in sorted((out / "images").iterdir())]
-    kill_at("dcgan_data.deduplicate", "decide", 1, out, out, recipe())
+    kill_at("dcgan_data.deduplicate.running", "decide", 1, out, out, recipe())
     assert not (out / "dataset.json").exists()
     with pytest.raises(BadInput, match="an unfinished set; run the command that was making it again"):
         make(out, tmp_path / "elsewhere")
@@ -170,9 +226,9 @@ def test_killed_while_deciding_in_place(
         ("dcgan_data.formats.staging:Staging.write_plan", 1),
         ("dcgan_data.prepare.prepare_shard", 1),
         ("dcgan_data.formats.staging:Staging.write_records", 2),
-        ("dcgan_data.deduplicate.fit", 1),
-        ("dcgan_data.deduplicate.write_autoencoder", 1),
-        ("dcgan_data.deduplicate.decide", 1),
+        ("dcgan_data.deduplicate.running.fit", 1),
+        ("dcgan_data.deduplicate.fitting.write_autoencoder", 1),
+        ("dcgan_data.deduplicate.running.decide", 1),
         ("dcgan_data.pipeline.write_manifest", 1),
         ("dcgan_data.pipeline.write_info", 1),
         ("dcgan_data.pipeline.write_report", 1),
@@ -199,7 +255,7 @@ def test_broken_anywhere(
         ("dcgan_data.formats.staging:Staging.write_records", 2),
         ("dcgan_data.formats.staging:Staging.write_plan", 1),
         ("pathlib:Path.unlink", 1),  # of the index: the set is still complete, and already staged
-        ("dcgan_data.deduplicate.fit", 1),
+        ("dcgan_data.deduplicate.running.fit", 1),
         ("dcgan_data.pipeline.write_manifest", 1),
         ("dcgan_data.pipeline.write_info", 1),
         ("dcgan_data.pipeline.write_report", 1),
@@ -257,7 +313,7 @@ def test_an_unfinished_run_of_another_job_is_refused(
     recipe: MakeRecipe,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    break_at(monkeypatch, "dcgan_data.deduplicate.fit", 1, make, source, out)
+    break_at(monkeypatch, "dcgan_data.deduplicate.running.fit", 1, make, source, out)
     with pytest.raises(BadRequest) as caught:
         make(source, out, recipe(seed=5))
     assert str(caught.value) == (
@@ -273,7 +329,7 @@ def test_an_unfinished_run_in_place_can_only_be_finished(
     out: Path, source: Path, make: Make, recipe: MakeRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(source, out, recipe("none"))
-    break_at(monkeypatch, "dcgan_data.deduplicate.fit", 1, make, out, out)
+    break_at(monkeypatch, "dcgan_data.deduplicate.running.fit", 1, make, out, out)
     for overwrite in (False, True):
         with pytest.raises(BadRequest) as caught:
             make(out, out, recipe(seed=5), overwrite=overwrite)
@@ -285,7 +341,7 @@ def test_an_unfinished_run_in_place_can_only_be_finished(
 def test_libraries_are_not_mixed_within_a_run(
     out: Path, source: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    break_at(monkeypatch, "dcgan_data.deduplicate.fit", 1, make, source, out)
+    break_at(monkeypatch, "dcgan_data.deduplicate.running.fit", 1, make, source, out)
     monkeypatch.setattr("dcgan_data.pipeline.library_versions", lambda: {"numpy": "0.1"})
     with pytest.raises(BadRequest, match=r"libraries\.numpy \(there: '[\d.]+', asked: '0\.1'\)"):
         make(source, out)
@@ -294,7 +350,7 @@ def test_libraries_are_not_mixed_within_a_run(
 def test_what_is_there_counts_towards_the_disk(
     out: Path, source: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    break_at(monkeypatch, "dcgan_data.deduplicate.fit", 1, make, source, out)
+    break_at(monkeypatch, "dcgan_data.deduplicate.running.fit", 1, make, source, out)
     present = sum(path.stat().st_size for path in (out / "images").iterdir())
     needed = 20 * (32 * 32 * 3 + 300) - present
     monkeypatch.setattr("dcgan_data.pipeline.free_bytes", lambda path: needed - 1)

@@ -183,3 +183,122 @@ def test_a_manifest_with_other_columns(copied_set: Path) -> None:
 
 def test_no_set_at_all(tmp_path: Path) -> None:
     assert message(tmp_path).startswith(f"{tmp_path}: not a prepared set, it has no dataset.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "claim"),
+    [
+        ("06", {"score": 0.99}, "06 is removed for 06 grainy (0.990 at "),
+        ("02", {"view": "zoom 0.95x0.95"}, "02 is removed for 02 jpeg (0."),
+        ("02", {"view": "mirror"}, "02 is removed for 02 jpeg (0."),
+        ("02", {"duplicate_of": "03", "group": 3}, "02 is removed for 03 (0."),
+        (
+            "07",
+            {
+                "status": "duplicate",
+                "duplicate_of": "03",
+                "group": 3,
+                "view": "identity",
+                "distance": 0,
+                "score": 0.9,
+            },
+            "07 is removed for 03 (0.900 at 'identity')",
+        ),
+    ],
+)
+def test_a_removal_that_the_pixels_do_not_bear_out(
+    copied_near_set: Path, key: str, changes: dict[str, Any], claim: str
+) -> None:
+    """Files, counts and groups agree with the forgery: only the proof can notice."""
+    more = changes.get("status") == "duplicate"
+
+    def change(rows: list[dict[str, Any]]) -> None:
+        row(rows, key).update(changes)
+        if "group" in changes:
+            row(rows, key)["group"] = row(rows, changes["duplicate_of"])["group"]
+
+    forge(copied_near_set, change, counts=Counts(24, 15 - more, 8 + more, 1))
+    found = message(copied_near_set)
+    assert found.startswith(f"{copied_near_set}: {claim}")
+    assert found.endswith(f"), but their pixels do not bear that out; {REMEDY}")
+
+
+def test_a_view_that_is_none(copied_near_set: Path) -> None:
+    forge(copied_near_set, lambda rows: row(rows, "02").update(view="upside down"))
+    assert message(copied_near_set) == f"{copied_near_set}: the manifest has no view: 'upside down'; {REMEDY}"
+
+
+def test_a_threshold_above_a_removals_score(copied_near_set: Path) -> None:
+    info = read_info(copied_near_set)
+    findings = {**info.deduplication, "threshold": 0.88}
+    write_info(copied_near_set, dataclasses.replace(info, deduplication=findings))
+    assert message(copied_near_set).startswith(f"{copied_near_set}: 06 is removed for 06 grainy (0.")
+
+
+@pytest.mark.parametrize("changes", [{"distance": 1}, {"score": 0.9}, {"view": "mirror"}])
+def test_a_removal_that_rests_on_no_recorded_pair(copied_near_set: Path, changes: dict[str, Any]) -> None:
+    """Equal pixels prove it, whatever is said of them; but nothing else was recorded than identity and 1."""
+    forge(copied_near_set, lambda rows: row(rows, "03 equal").update(changes))
+    assert message(copied_near_set) == (
+        f"{copied_near_set}: a removal rests on the pair of 03 and 03 equal, "
+        f"but duplicates.parquet has none like it; {REMEDY}"
+    )
+
+
+NOT_REMOVED = {"status": "kept", "duplicate_of": None, "view": None, "distance": None, "score": None}
+
+
+def test_a_removal_that_is_undone(copied_near_set: Path) -> None:
+    forge(copied_near_set, lambda rows: row(rows, "06").update(NOT_REMOVED), counts=Counts(24, 16, 7, 1))
+    found = message(copied_near_set)
+    assert found.startswith(f"{copied_near_set}: 06")
+    assert found.endswith(f" are both kept, but duplicates.parquet has them as copies; {REMEDY}")
+
+
+def test_a_removal_of_the_exact_rule_that_is_undone(copied_set: Path) -> None:
+    forge(copied_set, lambda rows: row(rows, "16 copy").update(NOT_REMOVED), counts=Counts(20, 16, 2, 2))
+    assert message(copied_set) == (
+        f"{copied_set}: 03 and 16 copy are both kept, but duplicates.parquet has them as copies; {REMEDY}"
+    )
+
+
+def test_the_exact_rule_is_proved_by_codes(copied_set: Path) -> None:
+    def change(rows: list[dict[str, Any]]) -> None:
+        kept = row(rows, "03")
+        row(rows, "05").update(
+            status="duplicate", duplicate_of="03", group=kept["group"], view="identity", distance=0
+        )
+
+    forge(copied_set, change, counts=Counts(20, 14, 4, 2))
+    assert message(copied_set) == (
+        f"{copied_set}: 05 is removed for 03 (equal codes), but their pixels do not bear that out; {REMEDY}"
+    )
+
+
+def test_pixels_that_were_changed_with_their_stamp(copied_near_set: Path) -> None:
+    """One picture exchanged for noise: the removal that names it no longer holds."""
+    rows = read_table(copied_near_set / MANIFEST, MANIFEST_SCHEMA).to_pylist()
+    place = row(rows, "02 jpeg")
+    name = shard_name(place["shard"])
+    shard = np.load(copied_near_set / name)
+    shard[place["row"]] = np.random.default_rng(0).integers(0, 256, shard.shape[1:])
+    np.save(copied_near_set / name, shard)
+    restamp(copied_near_set, name)
+    assert message(copied_near_set).startswith(f"{copied_near_set}: 02 is removed for 02 jpeg (0.")
+
+
+@pytest.mark.parametrize("name", ["images/00001.npy", "manifest.parquet", "duplicates.parquet"])
+def test_a_changed_byte_or_a_lost_file_of_a_near_set(copied_near_set: Path, name: str) -> None:
+    flip_byte(copied_near_set / name)
+    assert message(copied_near_set) == (
+        f"{copied_near_set}/{name}: its bytes were changed (sha256 differs from dataset.json); {REMEDY}"
+    )
+    (copied_near_set / name).unlink()
+    assert message(copied_near_set) == (
+        f"{copied_near_set}/{name}: No such file or directory, but dataset.json lists it; {REMEDY}"
+    )
+
+
+def test_a_good_near_set(copied_near_set: Path) -> None:
+    forge(copied_near_set, lambda rows: None)
+    assert dataclasses.asdict(verify(copied_near_set)) == {"files": 6, "rows": 24, "removals": 8}

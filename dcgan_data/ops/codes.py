@@ -93,7 +93,8 @@ def to_luma(images: np.ndarray) -> np.ndarray:
     divisor = sum(_LUMA) * factor**2
     for start in range(0, len(images), _BLOCK):
         rows = images[start : start + _BLOCK].reshape(-1, side * 3).astype(np.float32)
-        sums = (rows @ weigh.reshape(side * 3, CODE_SIDE)).reshape(-1, CODE_SIDE, factor, CODE_SIDE).sum(axis=2)
+        cells = (rows @ weigh.reshape(side * 3, CODE_SIDE)).reshape(-1, CODE_SIDE, factor, CODE_SIDE)
+        sums = cells.sum(axis=2)
         luma[start : start + _BLOCK] = (sums.astype(np.int32) + divisor // 2) // divisor
     return luma
 

@@ -12,8 +12,6 @@ same on every machine, so that a removal can be proved again anywhere.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from dcgan_data.ops.views import (
@@ -41,11 +39,11 @@ _FEWEST_SHARED = 0.6
 _WARP_SCALE = 16
 """A warped structure keeps 4 binary places: its squares are exact in float32, and all sums of products in
 float64."""
-_ITERATIONS = 4
-"""More gave nothing (CIFAR-10, n = 71,803 pairs)."""
-_HOPELESS = (0.2, 0.25, 0.3)
-"""A pair that scores less before the first, second, third step is given up. Of 233 true pairs, 1 was lost by
-it."""
+_ITERATIONS = 6
+"""More gave nothing (CIFAR-10, 71,803 candidate pairs)."""
+_HOPELESS = (0.15, 0.2, 0.25)
+"""A pair that scores less before the first, second, third step is given up, as most unrelated ones do. Of 249
+judged near-duplicates of CIFAR-10 226 score 0.74 with these, 224 with bounds higher by 0.05."""
 _DAMPING = 0.02
 _BLOCK = 256
 """Pairs at a time: their arrays stay in the processor's cache."""
@@ -62,7 +60,7 @@ def structure(luma: np.ndarray) -> np.ndarray:
         block = luma[start : start + _BLOCK].astype(np.int32)
         edges = _picture_edges(block)
         # Continued by its slope, not mirrored as it is: a slow gradient would else have an edge all around.
-        detail = _WINDOW**2 * block - _box_sum(block, edges, odd=True)  # 49 times the difference from the mean
+        detail = _WINDOW**2 * block - _box_sum(block, edges, odd=True)  # 49 times the detail
         energy = _box_sum(detail.astype(np.float64) ** 2, edges, odd=False)  # integers under 2^53
         floor = (_WINDOW**2 * _CONTRAST_FLOOR) ** 2
         relative = detail / np.sqrt(energy / _WINDOW**2 + floor)
@@ -90,9 +88,10 @@ def _inside(edges: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
 
 
 def _box_sum(images: np.ndarray, edges: list[tuple[np.ndarray, np.ndarray]], odd: bool) -> np.ndarray:
-    """Sums over 7x7 windows of (N, 32, 32), mirrored at the picture's edges (odd: through the value there)."""
+    """Sums over 7x7 windows of (N, 32, 32), mirrored at the edges (odd: through the value there)."""
     reach = _WINDOW // 2
-    padded = _continued(_continued(images, edges[0], odd).transpose(0, 2, 1), edges[1], odd).transpose(0, 2, 1)
+    down = _continued(images, edges[0], odd)
+    padded = _continued(down.transpose(0, 2, 1), edges[1], odd).transpose(0, 2, 1)
     rows = padded[:, :SIDE].copy()
     for offset in range(1, _WINDOW):
         rows += padded[:, offset : offset + SIDE]

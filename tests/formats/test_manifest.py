@@ -31,19 +31,23 @@ box_x: int32
 box_y: int32
 box_w: int32
 box_h: int32
+bytes: int64
 sha256: string
 code: fixed_size_binary[16]
 group: int64
 duplicate_of: string
+view: string
 distance: int32
-score: float"""
+score: float
+weight: int32"""
 
 GOLDEN_PAIRS = """\
 key_a: string not null
 key_b: string not null
 view: string not null
 distance: int32 not null
-score: float"""
+score: float
+found: string not null"""
 
 
 def as_text(schema: pa.Schema) -> str:
@@ -61,7 +65,7 @@ def test_a_written_set_has_them(finished_set: Path) -> None:
 
 
 def pair(number: int) -> pa.Table:
-    row = {"key_a": f"{number}", "key_b": "b", "view": "identity", "distance": number}
+    row = {"key_a": f"{number}", "key_b": "b", "view": "identity", "distance": number, "found": "code"}
     return pa.Table.from_pylist([row], schema=PAIR_SCHEMA)
 
 
