@@ -120,6 +120,10 @@ def dedup(
     """
     if exact and threshold is not None:
         raise BadRequest(f"--threshold {threshold}: has no meaning with --exact, where all bits are equal")
+    if against and (keep is not None or multiplicity or seed is not None):
+        raise BadRequest(
+            "--against: takes no --keep, --multiplicity or --seed; it is the other set that stays"
+        )
     decision = given(
         rule="exact" if exact else None, threshold=threshold, keep=keep, multiplicity=multiplicity
     )

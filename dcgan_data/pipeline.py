@@ -66,7 +66,7 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
             _refuse_foreign_files(job.out)
         info = _finished(job, plan, reporter)
         if info is None:
-            _check_disk(job.out, plan.disk_bytes)
+            _check_disk(job.out, plan.disk_bytes, 0 if job.in_place else _present_bytes(job.out))
             info = _make(job, plan, reporter)
     _check_rejected(info, job)
     return info
@@ -105,9 +105,15 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
         remove_own_files(job.out)  # what an --overwrite that was killed left: nothing else is here
         staging.write_plan(note)
         return
-    differing = differing_keys({key: staged[key] for key in wanted}, wanted)
+    differing = differing_keys({key: staged.get(key) for key in wanted}, wanted)
+    if differing and job.in_place and job.overwrite and staged["source"] == wanted["source"]:
+        staging.forget_search()  # the rows do not depend on how they are decided
+        staging.write_plan(note)
+        return
     if differing:
-        otherwise = "" if job.in_place else ", choose another --out, or start afresh with --overwrite"
+        otherwise = ", choose another --out, or start afresh with --overwrite"
+        if job.in_place:
+            otherwise = ", or decide otherwise with --overwrite"
         raise BadRequest(
             f"{job.out}: holds an unfinished run of another job: {'; '.join(differing)}; "
             f"finish that one{otherwise}"
@@ -189,9 +195,9 @@ def _finished(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo | None:
     if plan.prepared and job.in_place:
         return None
     hint = ""
-    if all(key.startswith(("dedup.", "autoencoder."), 7) for key in differing if key.startswith("recipe.")):
+    if all(key.startswith(("recipe.dedup.", "recipe.autoencoder.", "inputs.")) for key in differing):
         command = "prepare" if plan.recipe.dedup.rule == "none" else "dedup"
-        hint = f" ('dcgan-data {command} {job.out}' decides anew without decoding)"
+        hint = f" ('dcgan-data {command} {job.out}' with the same options decides anew without decoding)"
     raise BadRequest(
         f"{job.out}: complete, but made otherwise: {'; '.join(differing)}; "
         f"choose another --out, or replace it with --overwrite{hint}"
@@ -202,6 +208,7 @@ def _stage_in_place(plan: Plan, prepared: PreparedSet, staging: Staging, note: d
     """Turn a complete set back into an unfinished one; a kill leaves it in one of the two states."""
     if staging.path.exists():  # of a kill before the index was removed: the set is still complete
         staging.remove()
+    prepared.shards()  # BadInput while the set is whole, not afterwards
     for shard, rows in enumerate(_rows_by_shard(prepared)):
         _stage_rows(prepared, staging, shard, rows)
     if _only_decides_anew(plan, prepared):
@@ -251,9 +258,13 @@ def _refuse_foreign_files(out: Path) -> None:
         )
 
 
-def _check_disk(out: Path, needed: int) -> None:
-    """BadRequest if the rest of the set does not fit; what a killed run left is counted as there."""
-    present = sum(path.stat().st_size for path in out.glob("images/*.npy"))
+def _present_bytes(out: Path) -> int:
+    """What a killed run has written of the pixels."""
+    return sum(path.stat().st_size for path in out.glob("images/*.npy"))
+
+
+def _check_disk(out: Path, needed: int, present: int) -> None:
+    """BadRequest if what is needed does not fit; ``present`` of it is there."""
     free = free_bytes(out)
     if needed - present > free:
         raise BadRequest(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dcgan_data.errors import BadInput, BadRequest
-from dcgan_data.formats.dataset import AUTOENCODER, INDEX, DatasetInfo, read_info
+from dcgan_data.formats.dataset import AUTOENCODER, INDEX, DatasetInfo, check_stamp, read_info
+from dcgan_data.formats.preferences import read_preferences
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
 from dcgan_data.formats.staging import Staging
@@ -77,7 +78,7 @@ class Plan:
     def summary(self, job: Job) -> str:
         """What will be done, in one line."""
         size = f"{self.recipe.image.size}x{self.recipe.image.size} px"
-        disk = f"about {self.disk_bytes / 1e9:.2f} GB" if self.disk_bytes else "no new pixels"
+        disk = "no new pixels" if job.in_place else f"about {self.disk_bytes / 1e9:.2f} GB"
         return (
             f"{self.source['records']:,} records ({self.source['kind']} {self.source['path']}) -> {job.out}, "
             f"{size}, {disk}, {free_bytes(job.out) / 1e9:,.1f} GB free, {job.workers} workers"
@@ -109,7 +110,8 @@ def make_plan(job: Job) -> Plan:
     inputs = {}
     named = plan.recipe.dedup.keep.rpartition(":")[0]
     if named:
-        inputs["keep"] = _hash(Path(named))
+        read_preferences(Path(named), plan.recipe.dedup.keep.rpartition(":")[2])  # before hours of work
+        inputs["keep"] = stamp_file(Path(named)).sha256
     if not job.against:
         return dataclasses.replace(plan, inputs=inputs)
     against = _open_against(job)
@@ -148,14 +150,8 @@ def _open_against(job: Job) -> PreparedSet:
             f"--against {job.against}: was only prepared, it has no codes to compare with; "
             f"'dcgan-data dedup {job.against}' makes them"
         )
+    check_stamp(job.against, AUTOENCODER, against.info)
     return against
-
-
-def _hash(path: Path) -> str:
-    try:
-        return stamp_file(path).sha256
-    except OSError as error:
-        raise BadRequest(f"--keep: {path}: {error.strerror}; expected best, first or FILE:COLUMN") from None
 
 
 def _plan_for_source(job: Job) -> Plan:
@@ -186,7 +182,8 @@ def _plan_for_set(job: Job) -> Plan:
             "or --out for a set without that comparison"
         )
     recipe = _recipe_for_set(job.recipe, recipe_from_dict(prepared.info.recipe), job.source)
-    size = 0 if job.in_place else _disk_bytes(prepared.info.counts.read, recipe)
+    records = prepared.info.counts.read
+    size = records * _search_bytes(recipe) if job.in_place else _disk_bytes(records, recipe)
     return Plan(recipe, prepared.info.source, [], prepared, size)
 
 
@@ -215,5 +212,10 @@ def _recipe_for_set(asked: Recipe, made_with: Recipe, path: Path) -> Recipe:
 
 
 def _disk_bytes(records: int, recipe: Recipe) -> int:
-    """Pixels, and about 300 bytes a record for the tables (staged and final)."""
-    return records * (recipe.image.size**2 * 3 + 300)
+    """Pixels, about 300 bytes a record for the tables (staged and final), and what the search needs."""
+    return records * (recipe.image.size**2 * 3 + 300 + _search_bytes(recipe))
+
+
+def _search_bytes(recipe: Recipe) -> int:
+    """For an image, while it runs: its structure, the codes of 28 views, the sorted bands, the code."""
+    return 1024 + 28 * 16 + 20 * recipe.dedup.bands + 33 if recipe.dedup.rule == "near" else 0

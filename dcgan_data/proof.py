@@ -19,7 +19,7 @@ from dcgan_data.ops.codes import encode, to_luma
 from dcgan_data.ops.similarity import score, structure
 from dcgan_data.ops.views import parse_views
 
-_CHUNK = 4096
+_CHUNK = 512
 
 
 @dataclass(frozen=True)

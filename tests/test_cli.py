@@ -201,7 +201,7 @@ def test_dry_run_prints_the_recipe_and_writes_nothing(
     values = json.loads(succeed("dedup", source, "--out", tmp_path / "out", "--dry-run", "--json"))
     assert values["recipe"] == Recipe().as_dict()
     assert values["source"]["records"] == 20
-    assert values["disk_bytes"] == 20 * (64 * 64 * 3 + 300)
+    assert values["disk_bytes"] == 20 * (64 * 64 * 3 + 300 + 1024 + 28 * 16 + 20 * 24 + 33)
     assert files_below(tmp_path) == before
 
 

@@ -289,7 +289,9 @@ def test_another_rule_is_refused_with_a_hint(
 ) -> None:
     text = refusal(BadRequest, make, source, copied_set, recipe("none"))
     assert "recipe.dedup.rule (there: 'exact', asked: 'none')" in text
-    assert text.endswith(f" ('dcgan-data prepare {copied_set}' decides anew without decoding)")
+    assert text.endswith(
+        f" ('dcgan-data prepare {copied_set}' with the same options decides anew without decoding)"
+    )
 
 
 def test_another_source_is_refused(

@@ -25,7 +25,7 @@ from dcgan_data.formats.dataset import AUTOENCODER
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.hashing import read_encoder, recipe_views
 from dcgan_data.ops.codes import CODE_BITS, encode_views
-from dcgan_data.ops.search import Bands, find_candidates, nearest
+from dcgan_data.ops.search import Bands, code_halves, find_candidates, nearest
 from dcgan_data.parallel import run_tasks
 from dcgan_data.recipe import DedupRecipe
 from dcgan_data.reporter import Reporter
@@ -131,7 +131,7 @@ def search_chunk(
     views = np.load(folder / f"views-{chunk:05d}.npy", mmap_mode="r")
     codes = np.load(folder / "codes.npy", mmap_mode="r")
     limits = (recipe.radius, recipe.window)
-    found = find_candidates(views, codes, bands, open_index(folder, bands), limits)
+    found = find_candidates(views, code_halves(codes), bands, open_index(folder, bands), limits)
     found = found.without(found.target == found.query + chunk * _CHUNK)
     chosen = nearest(found, recipe.max_candidates)
     pairs = found.query[chosen] * len(codes) + found.target[chosen]

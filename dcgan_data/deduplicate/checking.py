@@ -12,6 +12,8 @@ from dcgan_data.ops.similarity import align, structure
 
 _CHUNK = 8192
 """Pairs at a time: their structures take 16 MB."""
+_PIXELS = 512
+"""Images whose pixels are in memory at a time: 100 MB at 256x256."""
 
 Structures = Callable[[np.ndarray], np.ndarray]
 """From int64 (B,) image numbers to their int8 (B, 32, 32) structures."""
@@ -43,7 +45,15 @@ def load_structure(images: ImageSet) -> Structures:
 
 def pixel_structure(gather: Callable[[np.ndarray], np.ndarray]) -> Structures:
     """Structures from stored pixels; gather: int64 (B,) -> uint8 (B, S, S, 3)."""
-    return lambda numbers: structure(to_luma(gather(numbers)))
+
+    def load(numbers: np.ndarray) -> np.ndarray:
+        result = np.empty((len(numbers), 32, 32), np.int8)
+        for start in range(0, len(numbers), _PIXELS):
+            some = slice(start, start + _PIXELS)
+            result[some] = structure(to_luma(gather(numbers[some])))
+        return result
+
+    return load
 
 
 def check_directly(
@@ -54,8 +64,8 @@ def check_directly(
     Either image may be the one that is seen through a view; ``a`` and ``b`` are swapped where that is nearer.
     """
     pairs = pairs.copy()
-    for start in range(0, len(pairs), _CHUNK):
-        block = pairs[start : start + _CHUNK]
+    for start in range(0, len(pairs), _PIXELS):
+        block = pairs[start : start + _PIXELS]
         codes_a, _ = encode_views(gather(block["a"]), encoder)
         codes_b, _ = encode_views(gather(block["b"]), encoder)
         forth = np.bitwise_count(codes_b ^ codes_a[:, :1]).sum(axis=2, dtype=np.uint8)

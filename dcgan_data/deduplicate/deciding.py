@@ -132,7 +132,8 @@ def _decisions(
     kept_is_seen = (proof["a"] == removed) & (not choice.against)
     kept_by = np.full(images, -1)
     kept_by[removed] = np.where(kept_is_seen, proof["b"], proof["a"])
-    names = view_names(proof["view"])
+    all_names = view_names(pairs["view"])
+    names = all_names[choice.rests_on[removed]]
     view = np.full(images, "", dtype=object)
     either_way = np.isin(names, ("identity", "mirror"))
     view[removed] = np.where(kept_is_seen & ~either_way, np.char.add(KEPT_IS_SEEN, names), names)
@@ -142,7 +143,7 @@ def _decisions(
     if recipe.multiplicity and not choice.against:
         weight = 1 + np.bincount(kept_by[removed], minlength=images).astype(np.int32)
     columns = {name: pairs[name] for name in ("a", "b", "distance", "score", "found")}
-    columns["view"] = view_names(pairs["view"])
+    columns["view"] = all_names
     group = np.full(images, -1) if choice.against else _number_stars(kept_by)
     return Decisions(codes, group, kept_by, view, distance, score, weight, columns, findings)
 

@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as csv
-import pyarrow.parquet as pq
 
 from dcgan_data.deduplicate.images import ImageSet
-from dcgan_data.errors import BadRequest
+from dcgan_data.formats.preferences import read_preferences
 from dcgan_data.ops.sharpness import sharpness
 
-_CHUNK = 4096
+_CHUNK = 512
 
 
 def preference(images: ImageSet, members: np.ndarray, keep: str) -> np.ndarray:
@@ -67,27 +65,8 @@ def _sharpness(images: ImageSet, members: np.ndarray) -> np.ndarray:
 def _user_values(keys: pa.ChunkedArray, keep: str) -> np.ndarray:
     """The values of the user's column, float64 (N,); keys that the file does not have count as lowest."""
     name, _, column = keep.rpartition(":")
-    table = _read_table(Path(name), column)
+    table = read_preferences(Path(name), column)
     place = pc.index_in(keys.cast(pa.string()), table["key"].combine_chunks())
     values = table["value"].take(place)
     filled: np.ndarray = pc.fill_null(values, -np.inf).to_numpy()
     return np.where(np.isnan(filled), -np.inf, filled)
-
-
-def _read_table(path: Path, column: str) -> pa.Table:
-    """``key`` as text, and ``column`` as ``value``, float64; BadRequest if the file has them not."""
-    try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
-        missing = {"key", column} - set(table.column_names)
-        if missing:
-            raise BadRequest(f"--keep: {path} has no column {' and '.join(sorted(missing))}")
-        return pa.table({"key": table["key"].cast(pa.string()), "value": table[column].cast(pa.float64())})
-    except FileNotFoundError:
-        raise BadRequest(f"--keep: {path}: no such file; expected best, first or FILE:COLUMN") from None
-    except (pa.ArrowException, OSError) as error:
-        raise BadRequest(f"--keep: {path}: {column} is not a column of numbers ({error})") from None
-
-
-def _read_csv(path: Path) -> pa.Table:
-    # A key such as 00017 is text, whatever it looks like.
-    return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types={"key": pa.string()}))

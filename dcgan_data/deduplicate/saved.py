@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from dcgan_data.deduplicate.pairs import GROUP, Pairs, make_pairs
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import save_array, write_json
-from dcgan_data.formats.dataset import PAIRS, REMEDY, check_stamp
+from dcgan_data.formats.dataset import AUTOENCODER, PAIRS, REMEDY, check_stamp
 from dcgan_data.formats.manifest import PAIR_SCHEMA, binary_codes, read_table
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.staging import Staging
@@ -53,7 +53,8 @@ def load_pairs(staging: Staging) -> tuple[Pairs, np.ndarray]:
 
 def restore_pairs(prepared: PreparedSet, staging: Staging) -> None:
     """Save the pairs of a finished set of the near rule, as if its search had just ended."""
-    check_stamp(prepared.path, PAIRS, prepared.info)
+    for name in (PAIRS, AUTOENCODER):
+        check_stamp(prepared.path, name, prepared.info)
     table = read_table(prepared.path / PAIRS, PAIR_SCHEMA)
     table = table.filter(pc.not_equal(table["found"], GROUP))  # these belong to the old decision
     images = prepared.manifest(["key", "row", "code"])

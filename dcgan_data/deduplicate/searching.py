@@ -18,10 +18,12 @@ from dcgan_data.deduplicate.index import build_index, open_index
 from dcgan_data.deduplicate.pairs import CODE, PIXELS, Pairs, make_pairs, merge_pairs
 from dcgan_data.formats.atomic import save_array, write_json
 from dcgan_data.ops.codes import group_codes
-from dcgan_data.ops.search import Bands, find_candidates, nearest
+from dcgan_data.ops.search import Bands, code_halves, find_candidates, nearest
 from dcgan_data.parallel import run_tasks
 from dcgan_data.recipe import SCORE_FLOOR, DedupRecipe
 
+_QUERIES = 1024
+"""Images looked up at a time."""
 _HISTOGRAM = np.linspace(0, 1, 51)
 
 
@@ -90,31 +92,48 @@ def _search_all(
 
 def search_shard(search: Search, bands: Bands, shard: int) -> int:
     """Look up one shard's images, check the candidates, write the pairs; returns its images."""
-    images, recipe, staging = search.images, search.recipe, search.images.staging
+    images, staging = search.images, search.images.staging
     queries, targets = (np.load(_index(images) / f"{name}.npy") for name in ("queries", "targets"))
     first = images.first(shard)
     bounds = np.searchsorted(queries, (first, first + images.shard_rows[shard]))
     queries = queries[bounds[0] : bounds[1]]
     seen = np.load(staging.part("views", shard), mmap_mode="r")[queries - first]
-    known = np.load(_index(images) / "codes.npy", mmap_mode="r")
-    limits = (recipe.radius, recipe.window)
-    found = find_candidates(seen, known, bands, open_index(_index(images), bands), limits)
-    if search.other is None:
-        found = found.without(targets[found.target] == queries[found.query])
-    chosen = nearest(found, recipe.max_candidates)
-    pairs = make_pairs(targets[found.target[chosen]], queries[found.query[chosen]], CODE)
-    pairs["view"], pairs["distance"] = search.views[found.view[chosen]], found.distance[chosen]
+    looked_up = list(_look_up(search, bands, (queries, targets, seen)))
+    pairs = np.concatenate([pairs for pairs, _, _ in looked_up])
     own = load_structure(images)
     pairs = check(pairs, pixel_structure(search.other.gather) if search.other else own, own)
     findings = {
-        "candidates": len(found.query),
+        "candidates": sum(candidates for _, candidates, _ in looked_up),
         "checked": len(pairs),
-        "left_out": found.left_out,
+        "left_out": sum(left_out for _, _, left_out in looked_up),
         "histogram": np.histogram(np.clip(pairs["score"], 0, 1), _HISTOGRAM)[0].tolist(),
     }
     write_json(staging.part("pairs", shard).with_suffix(".json"), findings)
     save_array(staging.part("pairs", shard), pairs[pairs["score"] >= SCORE_FLOOR])
     return images.shard_rows[shard]
+
+
+def _look_up(
+    search: Search, bands: Bands, who: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Candidates of some queries at a time, which bounds what a crowd yields; who: queries, targets, views.
+
+    Yields PAIR of those to be checked, the number of all candidates, and of comparisons left out.
+    """
+    queries, targets, seen = who
+    recipe, folder = search.recipe, _index(search.images)
+    known = code_halves(np.load(folder / "codes.npy", mmap_mode="r"))
+    indexes = list(open_index(folder, bands))
+    for start in range(0, max(len(queries), 1), _QUERIES):
+        block = queries[start : start + _QUERIES]
+        limits = (recipe.radius, recipe.window)
+        found = find_candidates(seen[start : start + _QUERIES], known, bands, indexes, limits)
+        if search.other is None:
+            found = found.without(targets[found.target] == block[found.query])
+        chosen = nearest(found, recipe.max_candidates)
+        pairs = make_pairs(targets[found.target[chosen]], block[found.query[chosen]], CODE)
+        pairs["view"], pairs["distance"] = search.views[found.view[chosen]], found.distance[chosen]
+        yield pairs, len(found.query), found.left_out
 
 
 def _index(images: ImageSet) -> Path:

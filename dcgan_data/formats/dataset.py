@@ -85,7 +85,7 @@ def read_info(out: Path) -> DatasetInfo:
         raw = json.loads(path.read_text(encoding="utf-8"))
         version = raw["schema_version"]
         if version != SCHEMA_VERSION:
-            raise BadInput(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}")
+            raise BadInput(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}; {REMEDY}")
         known = {field.name: raw[field.name] for field in fields(DatasetInfo)}
         known["counts"] = Counts(**raw["counts"])
         known["files"] = {name: FileStamp(**stamp) for name, stamp in raw["files"].items()}

@@ -82,6 +82,11 @@ class Staging:
         notes = pq.read_schema(self.records(shard)).metadata
         return FileStamp(**json.loads(notes[b"stamp"])), int(notes[b"rows"])
 
+    def forget_search(self) -> None:
+        """Drop all but the records: what a search worked on and found."""
+        for kind in ("codes", "views", "structure", "index", "pairs", "found"):
+            shutil.rmtree(self.path / kind, ignore_errors=True)
+
     def remove(self) -> None:
         """Drop the state of a finished run, and temporary files that a kill left behind."""
         for leftover in _own_files(self.out, TEMPORARY_SUFFIX):

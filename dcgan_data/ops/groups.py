@@ -32,21 +32,18 @@ def choose_stars(
 
 
 def _independent(a: np.ndarray, b: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """bool (N,): the greedy independent set in order of rank.
+    """bool (N,): the greedy independent set in order of rank: who is kept sends its worse neighbours away.
 
-    In rounds: who has no better undecided neighbour stays, and its neighbours go. As many rounds as the
-    longest chain of ever worse neighbours, each over the pairs that are still open.
+    One pass over the pairs, by the rank of their better image: whether that stays is settled by then.
     """
     better = np.where(rank[a] < rank[b], a, b)
     worse = np.where(rank[a] < rank[b], b, a)
-    kept = np.ones(len(rank), bool)
-    while len(better):
-        leaders = np.ones(len(rank), bool)
-        leaders[worse] = False
-        kept[worse[leaders[better]]] = False
-        open_pairs = kept[better] & kept[worse]
-        better, worse = better[open_pairs], worse[open_pairs]
-    return kept
+    order = np.argsort(rank[better], kind="stable")
+    kept = bytearray(b"\1") * len(rank)
+    for first, second in zip(better[order].tolist(), worse[order].tolist(), strict=True):
+        if kept[first]:
+            kept[second] = 0
+    return np.frombuffer(bytes(kept), np.bool_)
 
 
 def components(a: np.ndarray, b: np.ndarray, images: int) -> np.ndarray:

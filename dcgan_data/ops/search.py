@@ -11,7 +11,7 @@ N * views * bands * window whatever the codes are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,17 +126,18 @@ class Candidates:
 
 
 def find_candidates(
-    views: np.ndarray, codes: np.ndarray, bands: Bands, indexes: Iterator[BandIndex], limits: tuple[int, int]
+    views: np.ndarray, known: np.ndarray, bands: Bands, indexes: Iterable[BandIndex], limits: tuple[int, int]
 ) -> Candidates:
     """Look up every view of some images among the codes of a set.
 
-    views: uint8 (Q, V, 16), the codes of each query's views; codes: uint8 (N, 16), those indexed; indexes:
-    one for each band, in order; limits: the radius in bits, and the window of crowded buckets.
+    views: uint8 (Q, V, 16), the codes of each query's views; known: ``code_halves`` of the codes indexed;
+    indexes: one for each band, in order; limits: the radius in bits, and the window of crowded buckets.
+    Memory: some 30 bytes for each of up to V * bands * window candidates of a query in a crowd.
     """
     radius, window = limits
     queries, count = views.shape[:2]
     flat = views.reshape(queries * count, 16)
-    wanted, known = _halves_as_stored(flat), _halves_as_stored(codes)
+    wanted = code_halves(flat)
     at_once = max(1, _COMPARISONS // window)
     nothing = np.zeros(0, np.int64)
     found: list[_Found] = [(nothing, nothing, nothing.astype(np.uint8))]
@@ -147,7 +148,7 @@ def find_candidates(
             left_out += skipped
             query, target = _expand(first, end, index.order)
             found.append(_near(wanted, known, (query + start, target), radius))
-        found = [_distinct(found, len(codes))]
+        found = [_distinct(found, known.shape[1])]
     query, target, distance = found[0]
     return _nearest_views(query, target, distance, count, left_out)
 
@@ -187,9 +188,7 @@ def _expand(first: np.ndarray, end: np.ndarray, order: np.ndarray) -> tuple[np.n
     return query, order[np.arange(len(query)) + offset].astype(np.int64)
 
 
-def _near(
-    wanted: list[np.ndarray], known: list[np.ndarray], pairs: tuple[np.ndarray, np.ndarray], radius: int
-) -> _Found:
+def _near(wanted: np.ndarray, known: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], radius: int) -> _Found:
     """Those (query, target) pairs within the radius, and their distances."""
     query, target = pairs
     distance = np.bitwise_count(wanted[0].take(query) ^ known[0].take(target))
@@ -200,9 +199,9 @@ def _near(
     return query[near], target[near], distance[near]
 
 
-def _halves_as_stored(codes: np.ndarray) -> list[np.ndarray]:
-    """uint8 (N, 16) as two uint64 (N,), in the machine's byte order: for counting differing bits."""
-    return list(np.ascontiguousarray(np.ascontiguousarray(codes).view(np.uint64).T))
+def code_halves(codes: np.ndarray) -> np.ndarray:
+    """uint8 (N, 16) as uint64 (2, N), in the machine's byte order: for counting differing bits."""
+    return np.ascontiguousarray(np.ascontiguousarray(codes).view(np.uint64).T)
 
 
 def _halves(codes: np.ndarray, permutation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -98,7 +98,7 @@ def _work(found: dict[str, Any]) -> str:
         "candidate_pairs": "candidate pairs",
         "checked_pairs": "checked pairs",
         "candidates_left_out": "candidate pairs beyond the most that are checked for one image",
-        "comparisons_left_out": "comparisons left out by the caps on big buckets",
+        "comparisons_left_out": "comparisons left out in crowded buckets (a pair meets in any band and view)",
         "low_contrast_images": "images with too little contrast for a code",
     }
     rows = [(words, f"{found[name]:,}") for name, words in names.items() if _is_number(found.get(name))]

@@ -220,6 +220,41 @@ def test_a_file_of_wishes_is_part_of_the_job(
     shutil.move(wishes, tmp_path / "elsewhere.csv")
     with pytest.raises(BadRequest) as caught:
         make(copied_near_set, copied_near_set, recipe)
-    assert str(caught.value) == (
-        f"--keep: {wishes}: No such file or directory; expected best, first or FILE:COLUMN"
-    )
+    assert str(caught.value) == (f"--keep: {wishes}: no such file; expected best, first or FILE:COLUMN")
+
+
+def test_a_bad_wish_leaves_the_set_as_it_was(
+    copied_near_set: Path, tmp_path: Path, near: Any, make: Make
+) -> None:
+    before = (copied_near_set / "dataset.json").read_bytes()
+    wishes = tmp_path / "wishes.csv"
+    for text, message in (("key,s\na,1\n", "has no column wrong"), ("key,key,wrong\n", "is not a column")):
+        wishes.write_text(text)
+        with pytest.raises(BadRequest, match=message):
+            make(copied_near_set, copied_near_set, near(keep=f"{wishes}:wrong"))
+        assert (copied_near_set / "dataset.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("missing", ["autoencoder.safetensors", "images/00000.npy"])
+def test_a_damaged_set_is_refused_while_its_index_is_there(
+    copied_near_set: Path, near: Any, make: Make, missing: str
+) -> None:
+    (copied_near_set / missing).unlink()
+    with pytest.raises(BadInput, match=missing):
+        make(copied_near_set, copied_near_set, near(threshold=0.88))
+    assert (copied_near_set / "dataset.json").exists()
+
+
+def test_a_broken_decision_can_be_given_up_for_another(
+    copied_near_set: Path, near: Any, make: Make, fresh: dict[float, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("dcgan_data.pipeline.write_manifest", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make(copied_near_set, copied_near_set, near(threshold=0.6))
+    assert not (copied_near_set / "dataset.json").exists()
+    with pytest.raises(BadRequest, match="or decide otherwise with --overwrite"):
+        make(copied_near_set, copied_near_set, near(threshold=0.88))
+    info = make(copied_near_set, copied_near_set, near(threshold=0.88), overwrite=True)
+    assert info.content_sha256 == fresh[0.88]
+    verify(copied_near_set)

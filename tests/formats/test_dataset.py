@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from dcgan_data.errors import BadInput
-from dcgan_data.formats.dataset import INDEX, SCHEMA_VERSION, DatasetInfo, read_info, shard_name, write_info
+from dcgan_data.formats.dataset import (
+    INDEX,
+    REMEDY,
+    SCHEMA_VERSION,
+    DatasetInfo,
+    read_info,
+    shard_name,
+    write_info,
+)
 from dcgan_data.formats.manifest import Counts
 from dcgan_data.formats.shards import FileStamp
 
@@ -99,7 +107,7 @@ def test_unfinished(tmp_path: Path) -> None:
 
 def test_another_schema_version(tmp_path: Path) -> None:
     change(tmp_path, schema_version=SCHEMA_VERSION + 1)
-    expected = f"schema version {SCHEMA_VERSION + 1}, this program reads {SCHEMA_VERSION}"
+    expected = f"schema version {SCHEMA_VERSION + 1}, this program reads {SCHEMA_VERSION}; {REMEDY}"
     assert message(tmp_path) == f"{tmp_path}/dataset.json: {expected}"
 
 

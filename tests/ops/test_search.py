@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dcgan_data.ops import search
-from dcgan_data.ops.search import BandIndex, Bands, Candidates, find_candidates, nearest
+from dcgan_data.ops.search import BandIndex, Bands, Candidates, code_halves, find_candidates, nearest
 
 BYTES = 16
 
@@ -33,7 +33,7 @@ def indexes(codes: np.ndarray, bands: Bands) -> Iterator[BandIndex]:
 
 
 def look_up(views: np.ndarray, codes: np.ndarray, bands: Bands, radius: int, window: int) -> Candidates:
-    return find_candidates(views, codes, bands, indexes(codes, bands), (radius, window))
+    return find_candidates(views, code_halves(codes), bands, indexes(codes, bands), (radius, window))
 
 
 def as_dict(found: Candidates) -> dict[tuple[int, int], tuple[int, int]]:

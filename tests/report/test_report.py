@@ -185,7 +185,10 @@ def test_what_the_near_rule_found(tmp_path: Path, write_set: Make, noise: np.nda
     assert tile(text, "expected false pairs") == "0.25 0.40%"
     assert 'class="tile warn"' not in text
     assert page.tags.count("svg") == 3
-    assert "<td>comparisons left out by the caps on big buckets</td><td>77</td>" in text
+    assert (
+        "<td>comparisons left out in crowded buckets (a pair meets in any band and view)</td><td>77</td>"
+        in text
+    )
     assert page.data["groups-data"]["bands"][-1] == "no score"
     assert [image["score"] for image in page.data["groups-data"]["groups"][0]["removed"]] == [0.72, 0.9]
     write_set(tmp_path / "doubtful", [[0.72]], noise, findings() | {"expected_false_share": 0.02})
