@@ -19,10 +19,12 @@ from dcgan_data.demo import draw_bedroom, make_demo_lmdb
 from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.formats.dataset import AUTOENCODER, DatasetInfo
 from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.ops.search import code_halves
 from dcgan_data.ops.views import IDENTITY, make_view
 from dcgan_data.query import Answer, QueryResult, QuerySettings, query
 from dcgan_data.query.answers import MOST_CHECKED
-from dcgan_data.query.searching import halves, inverse, nearest_codes
+from dcgan_data.ops.views import inverse
+from dcgan_data.query.searching import nearest_codes
 from dcgan_data.query.sheet import SHEET_LINES
 
 Make = Callable[..., DatasetInfo]
@@ -389,7 +391,7 @@ def test_nearest_codes_against_the_rule_written_plainly(monkeypatch: pytest.Monk
     nearest = distance.min(axis=1)
     expected = [row for row in np.lexsort((np.arange(500), nearest)) if nearest[row] <= 16][:MOST_CHECKED]
     assert len(expected) == MOST_CHECKED
-    found = nearest_codes(halves(codes), halves(seen), views, 16)
+    found = nearest_codes(code_halves(codes), code_halves(seen), views, 16)
     assert found["row"].tolist() == expected
     assert found["distance"].tolist() == nearest[expected].tolist()
     assert np.array_equal(found["view"], views[distance[expected].argmin(axis=1)])

@@ -116,6 +116,18 @@ def fold(weight: np.ndarray, view: np.void) -> np.ndarray:
     return np.ascontiguousarray(folded).reshape(weight.shape) / WEIGHT_STEPS**2
 
 
+def inverse(views: np.ndarray) -> np.ndarray:
+    """The other way round, VIEW (P,): what is laid over what is exchanged. Rounded to whole steps."""
+    result = views.copy()
+    for axis in "xy":
+        zoom, shift = views[f"zoom_{axis}"].astype(np.float64), views[f"shift_{axis}"]
+        sign = np.where(views["mirror"], 1, -1) if axis == "x" else -1
+        result[f"zoom_{axis}"] = np.clip(np.rint(10000 / zoom), LOWEST_ZOOM, HIGHEST_ZOOM)
+        farther = np.rint(100 * sign * shift / zoom)
+        result[f"shift_{axis}"] = np.clip(farther, -FARTHEST_SHIFT, FARTHEST_SHIFT)
+    return result
+
+
 def view_names(views: np.ndarray) -> np.ndarray:
     """Names of VIEW (P,), for people and files: str (P,), such as "mirror zoom 0.94x0.95 shift +1.2-0.4"."""
     distinct, index = np.unique(views, return_inverse=True)

@@ -17,8 +17,9 @@ from dcgan_data.formats.prepared import ImageRows, PreparedSet
 from dcgan_data.hashing import read_encoder, recipe_views
 from dcgan_data.ops.codes import Encoder, encode_views, network_inputs, spread, to_luma
 from dcgan_data.ops.decode import DecodeSettings
+from dcgan_data.ops.search import code_halves
 from dcgan_data.ops.similarity import align, structure
-from dcgan_data.ops.views import FARTHEST_SHIFT, HIGHEST_ZOOM, IDENTITY, LOWEST_ZOOM, VIEW
+from dcgan_data.ops.views import IDENTITY, VIEW, inverse
 from dcgan_data.query.answers import MOST_CHECKED
 from dcgan_data.recipe import DedupRecipe, recipe_from_dict
 
@@ -73,7 +74,7 @@ def open_searched(out: Path) -> Searched:
         near,
         views,
         read_encoder(out / AUTOENCODER).through(views),
-        halves(codes),
+        code_halves(codes),
         prepared.rows(include_duplicates=True),
         np.flatnonzero(decoded.to_numpy()),
         table.drop_columns(["code"]),
@@ -83,7 +84,7 @@ def open_searched(out: Path) -> Searched:
 def look_up(searched: Searched, pixels: np.ndarray) -> tuple[np.ndarray, bool]:
     """HIT (H,) of the images that may show what uint8 (S, S, 3) does, best first, and whether it is flat."""
     codes, contrast = encode_views(pixels[None], searched.encoder)
-    seen = halves(codes[0])
+    seen = code_halves(codes[0])
     flat = bool(contrast[0] < searched.recipe.min_contrast)
     hits = _equal_images(searched, pixels, seen[:, 0])
     if not flat:
@@ -152,24 +153,7 @@ def _checked(searched: Searched, pixels: np.ndarray, hits: np.ndarray) -> np.nda
     return hits
 
 
-def inverse(views: np.ndarray) -> np.ndarray:
-    """The other way round, VIEW (P,): what is laid over what is exchanged. Rounded to whole steps."""
-    result = views.copy()
-    for axis in "xy":
-        zoom, shift = views[f"zoom_{axis}"].astype(np.float64), views[f"shift_{axis}"]
-        sign = np.where(views["mirror"], 1, -1) if axis == "x" else -1
-        result[f"zoom_{axis}"] = np.clip(np.rint(10000 / zoom), LOWEST_ZOOM, HIGHEST_ZOOM)
-        farther = np.rint(100 * sign * shift / zoom)
-        result[f"shift_{axis}"] = np.clip(farther, -FARTHEST_SHIFT, FARTHEST_SHIFT)
-    return result
-
-
 def _hits(rows: np.ndarray, view: np.void, distance: np.ndarray | int, score: float) -> np.ndarray:
     hits = np.empty(len(rows), HIT)
     hits["row"], hits["view"], hits["distance"], hits["score"] = rows, view, distance, score
     return hits
-
-
-def halves(codes: np.ndarray) -> np.ndarray:
-    """uint8 (N, 16) as uint64 (2, N), in the machine's byte order: for counting differing bits."""
-    return np.ascontiguousarray(np.ascontiguousarray(codes).view(np.uint64).T)

@@ -19,6 +19,7 @@ from dcgan_data.ops.views import (
     VIEW,
     WEIGHT_STEPS,
     fold,
+    inverse,
     make_view,
     parse_views,
     standard_views,
@@ -264,3 +265,21 @@ def test_outward_views_look_beyond_the_border() -> None:
     assert "zoom 1.20x1.20" in added  # 1 / 0.7 would share too little with the picture
     assert "zoom 1.10x1.10 shift -1.5+0.0" in added
     assert len(added) == 6
+
+
+@given(st.integers(80, 125), st.integers(80, 125), st.integers(-40, 40), st.integers(-40, 40), st.booleans())
+def test_the_other_way_round_and_back(
+    zoom_x: int, zoom_y: int, shift_x: int, shift_y: int, mirror: bool
+) -> None:
+    view = np.array([make_view(zoom_x, zoom_y, shift_x, shift_y, mirror)])
+    back = inverse(inverse(view))
+    assert bool(back["mirror"][0]) == mirror
+    for name, most in (("zoom_x", 1), ("zoom_y", 1), ("shift_x", 2), ("shift_y", 2)):
+        assert abs(int(back[name][0]) - int(view[name][0])) <= most
+
+
+def test_the_other_way_round_undoes_a_place() -> None:
+    """Where a view looks, its inverse looks back from; a mirrored one swaps the side that is moved to."""
+    there = np.array([make_view(80, 125, 16, -10), make_view(100, 100, 30, 0, mirror=True)])
+    back = inverse(there)
+    assert [tuple(view) for view in back] == [(125, 80, -20, 8, False), (100, 100, 30, 0, True)]
