@@ -20,10 +20,9 @@ from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.formats.dataset import AUTOENCODER, DatasetInfo
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.ops.search import code_halves
-from dcgan_data.ops.views import IDENTITY, make_view
+from dcgan_data.ops.views import IDENTITY, inverse, make_view
 from dcgan_data.query import Answer, QueryResult, QuerySettings, query
 from dcgan_data.query.answers import MOST_CHECKED
-from dcgan_data.ops.views import inverse
 from dcgan_data.query.searching import nearest_codes
 from dcgan_data.query.sheet import SHEET_LINES
 
