@@ -8,7 +8,7 @@ OUT ?= out
 EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format lsun bench clean
+.PHONY: help setup demo test lint check format lsun faces bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ format: $(READY)  ## Format the code
 lsun: $(READY)  ## De-duplicate an LSUN LMDB: make lsun SRC=lsun/bedroom_train_lmdb [OUT=out]
 	@test -n "$(SRC)" || { echo "error: say where the LMDB is: make lsun SRC=lsun/bedroom_train_lmdb" >&2; exit 1; }
 	$(BIN)/dcgan-data run pipelines/lsun_bedroom.toml --source "$(SRC)" --out "$(OUT)"
+
+faces: $(READY)  ## Crop and de-duplicate the faces in photos: make faces SRC=photos [OUT=out]
+	@test -n "$(SRC)" || { echo "error: say where the photos are: make faces SRC=photos" >&2; exit 1; }
+	$(BIN)/dcgan-data run pipelines/faces.toml --source "$(SRC)" --out "$(OUT)"
 
 bench: $(READY)  ## Measure the decode path on the demo's LMDB, or on SRC=
 	@test -n "$(SRC)" || $(BIN)/dcgan-data demo --draw-only

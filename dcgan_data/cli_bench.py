@@ -42,6 +42,28 @@ def bench_decode(
     print(as_json_text(result) if as_json else render.decode_bench(result))
 
 
+@bench_app.command("faces")
+def bench_faces(
+    source: Annotated[Path, typer.Option(help="Photos of people.")],
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help='Hand-made boxes: JSON, [{"file": ..., "boxes": [[x, y, w, h], ...]}].'),
+    ] = None,
+    image_size: Annotated[int, typer.Option(help="32, 64, 128 or 256.")] = 64,
+    limit: LimitOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure every face detector: photos a second with one worker and with all, and what it finds.
+
+    Example: dcgan-data bench faces --source photos
+    """
+    from dcgan_data.bench.faces import bench_faces as measure
+
+    result = measure(source, image_size, workers or all_cores(), limit or 0, boxes)
+    print(as_json_text(result) if as_json else render.faces_bench(result))
+
+
 @bench_app.command("dedup")
 def bench_dedup(
     source: Annotated[Path | None, typer.Option(help="Real photos to plant changed copies of.")] = None,

@@ -11,12 +11,24 @@ import typer
 
 SourceArgument = Annotated[
     Path,
-    typer.Argument(metavar="SRC", help="LSUN LMDB, folder of images, or a prepared set.", show_default=False),
+    typer.Argument(
+        metavar="SRC",
+        help="LSUN LMDB, folder, tar, zip, parquet, ... of images, or a prepared set.",
+        show_default=False,
+    ),
 ]
 SetArgument = Annotated[Path, typer.Argument(metavar="OUT", help="A prepared set.", show_default=False)]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Where to (default: out; a prepared SRC: itself)")
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="What SRC is: lsun, folder, tar, zip, parquet, cifar or svhn (default: found out)",
+        show_default=False,
+    ),
 ]
 SizeOption = Annotated[int | None, typer.Option("--image-size", help="32, 64, 128 or 256 (default: 64)")]
 LimitOption = Annotated[int | None, typer.Option(help="Read only the first so many records.")]

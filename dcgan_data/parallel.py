@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -32,11 +32,12 @@ def run_tasks(
     tasks: Sequence[tuple[Any, ...]],
     workers: int,
     hold: Path | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield ``function(*task)`` of every task as it finishes, in any order.
 
     hold: a directory that every task writes into; the next run there waits until the last task let go of it,
-    even if this process is killed. BadInput if a worker process dies, for example because memory ran out.
+    even if this process is killed. Closing the generator ends the workers.
+    BadInput if a worker process dies, for example because memory ran out.
     """
     parallel = joblib.Parallel(n_jobs=min(workers, max(len(tasks), 1)), return_as="generator_unordered")
     try:

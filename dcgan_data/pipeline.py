@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcgan_data import deduplicate, prepare
+from dcgan_data.cutting import cut_settings
 from dcgan_data.errors import BadInput, BadRequest, TooManyRejected
 from dcgan_data.formats.assemble import Decisions, write_manifest
 from dcgan_data.formats.atomic import atomic_path
@@ -41,8 +42,9 @@ from dcgan_data.formats.lock import locked
 from dcgan_data.formats.manifest import KEPT, RECORD_SCHEMA, REJECTED
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
+from dcgan_data.formats.source_index import write_source_index
 from dcgan_data.formats.staging import Staging, is_set, remove_own_files
-from dcgan_data.ops.decode import DecodeSettings
+from dcgan_data.ops.faces import UNWANTED
 from dcgan_data.plan import Job, Plan, free_bytes, make_plan, recorded_inputs
 from dcgan_data.recipe import differing_keys, recipe_from_dict
 from dcgan_data.report import write_report
@@ -76,6 +78,8 @@ def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
     staging = Staging(job.out)
     timings: dict[str, float] = {}
     _begin(job, plan, staging, reporter)
+    if plan.index:
+        write_source_index(job.out, plan.index)
     reporter.say(plan.summary(job))
     with _timed(timings, "prepare"):
         shards = _stage_records(job, plan, staging, reporter)
@@ -124,8 +128,7 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
 def _stage_records(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> int:
     """Bring every shard's pixels and rows into ``out``; returns the number of shards."""
     if plan.shards:
-        image = plan.recipe.image
-        settings = DecodeSettings(image.size, image.filter == "quality", image.max_pixels)
+        settings = cut_settings(plan.recipe)
         with reporter.stage("decode", plan.source["records"], "images") as stage:
             for done in prepare.prepare(plan.shards, settings, job.out, job.workers):
                 stage.advance(done)
@@ -149,10 +152,10 @@ def _finish(
     """Write the tables, then the index: the last file, whose presence means complete."""
     staging = images.staging
     shards = range(len(images.shard_rows))
-    counts, reasons = write_manifest(staging, len(shards), decisions)
-    if counts.read != plan.source["records"]:
+    totals = write_manifest(staging, len(shards), decisions)
+    if totals.records != plan.source["records"]:
         raise BadInput(
-            f"{plan.source['path']}: changed while it was read: {counts.read:,} records of "
+            f"{plan.source['path']}: changed while it was read: {totals.records:,} records of "
             f"{plan.source['records']:,} were found; start afresh with --overwrite"
         )
     if decisions is None:  # an autoencoder that is here belongs to a decision that is undone
@@ -167,8 +170,8 @@ def _finish(
         source=plan.source,
         image_size=images.image_size,
         shard_rows=images.shard_rows,
-        counts=counts,
-        rejected=reasons,
+        counts=totals.counts,
+        rejected=totals.reasons,
         deduplication={**(decisions.findings if decisions else {}), **inputs},
         libraries=library_versions(),
         files=files,
@@ -274,11 +277,13 @@ def _check_disk(out: Path, needed: int, present: int) -> None:
 
 
 def _check_rejected(info: DatasetInfo, job: Job) -> None:
-    share = info.counts.rejected / info.counts.read
-    if share > job.max_rejected:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in info.rejected.items())
+    """Records that hold nothing of what is asked for, such as photos without a face, are not bad ones."""
+    bad = {reason: count for reason, count in info.rejected.items() if reason not in UNWANTED}
+    if sum(bad.values()) / info.source["records"] > job.max_rejected:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in bad.items())
+        count, records = sum(bad.values()), info.source["records"]
         raise TooManyRejected(
-            f"{job.out}: {info.counts.rejected:,} of {info.counts.read:,} records were rejected ({reasons}), "
+            f"{job.out}: {count:,} of {records:,} records were rejected ({reasons}), "
             f"over --max-rejected {job.max_rejected:.3g}; all is kept: see column 'reason' of {MANIFEST}, "
             "or allow more with --max-rejected"
         )

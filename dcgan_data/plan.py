@@ -8,17 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.formats.dataset import AUTOENCODER, INDEX, DatasetInfo, check_stamp, read_info
 from dcgan_data.formats.preferences import read_preferences
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
+from dcgan_data.formats.source_index import read_source_index
 from dcgan_data.formats.staging import Staging
-from dcgan_data.recipe import ImageRecipe, Recipe, SourceRecipe, differing_keys, recipe_from_dict
+from dcgan_data.recipe import (
+    FacesRecipe,
+    ImageRecipe,
+    Recipe,
+    SourceRecipe,
+    differing_keys,
+    recipe_from_dict,
+)
 from dcgan_data.sources import Shard, open_source
-from dcgan_data.sources.base import source_summary
+from dcgan_data.sources.base import SourceOptions, source_summary
 
 DEVICES = ("auto", "cpu", "cuda")
+_OF_PIXELS = {"source": SourceRecipe(), "image": ImageRecipe(), "faces": FacesRecipe()}
+"""Sections that a prepared set's pixels depend on, and what they are if nothing is asked for."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,8 @@ class Plan:
     """The set that is compared with."""
     inputs: dict[str, str] = field(default_factory=dict)
     """Hashes of what else the decision depends on: the set compared with, the file with preferences."""
+    index: dict[str, np.ndarray] = field(default_factory=dict)
+    """What opening the source worked out, to be kept for the next time."""
 
     def summary(self, job: Job) -> str:
         """What will be done, in one line."""
@@ -87,7 +101,7 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """What must be equal for two runs to be the same job. Paths and names may differ."""
         recipe = self.recipe.as_dict()
-        del recipe["name"], recipe["source"]["path"]
+        del recipe["name"], recipe["source"]["path"], recipe["source"]["format"]  # the kind says it
         fingerprint = {"kind": self.source["kind"], "fingerprint": self.source["fingerprint"]}
         return {"recipe": recipe, "source": fingerprint, "inputs": self.inputs}
 
@@ -165,12 +179,16 @@ def _plan_for_source(job: Job) -> Plan:
             f"{job.source}: an unfinished set; run the command that was making it again to complete it"
         )
     recipe = job.recipe
-    source = open_source(job.source, recipe.records_per_shard, recipe.source.limit)
+    wanted = recipe.source
+    options = SourceOptions(wanted.format, wanted.image_column, wanted.label_column)
+    index = read_source_index(job.out)
+    source = open_source(job.source, recipe.records_per_shard, wanted.limit, options, index)
     if job.out.resolve().is_relative_to(source.path):
         raise BadRequest(
             f"--out {job.out}: lies inside the source {job.source}; choose a directory outside of it"
         )
-    return Plan(recipe, source_summary(source), list(source.shards()), None, _disk_bytes(len(source), recipe))
+    disk_bytes = _disk_bytes(len(source), recipe)
+    return Plan(recipe, source_summary(source), list(source.shards()), None, disk_bytes, index=source.index)
 
 
 def _plan_for_set(job: Job) -> Plan:
@@ -195,7 +213,7 @@ def _plan_for_staged_set(job: Job, staged: dict[str, Any]) -> Plan:
 
 def _recipe_for_set(asked: Recipe, made_with: Recipe, path: Path) -> Recipe:
     """The pixels of a set are as they are: keep its [source] and [image], refuse other wishes."""
-    for section, default in (("source", SourceRecipe()), ("image", ImageRecipe())):
+    for section, default in _OF_PIXELS.items():
         wish, fact = getattr(asked, section), getattr(made_with, section)
         if wish not in (default, fact):
             differing = differing_keys(dataclasses.asdict(fact), dataclasses.asdict(wish), f"{section}.")
@@ -207,6 +225,7 @@ def _recipe_for_set(asked: Recipe, made_with: Recipe, path: Path) -> Recipe:
         name=made_with.name,
         source=made_with.source,
         image=made_with.image,
+        faces=made_with.faces,
         records_per_shard=made_with.records_per_shard,
     )
 

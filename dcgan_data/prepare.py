@@ -7,25 +7,50 @@ shard as done, so that a killed run redoes only the shards that were in flight.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import pyarrow as pa
 
+from dcgan_data.cutting import Cut, CutSettings, cutter
 from dcgan_data.formats.atomic import atomic_path
 from dcgan_data.formats.dataset import shard_name
 from dcgan_data.formats.manifest import KEPT, RECORD_SCHEMA, REJECTED
 from dcgan_data.formats.shards import ShardWriter, stamp_file
 from dcgan_data.formats.staging import Staging
-from dcgan_data.ops.decode import BadImage, DecodeSettings, decode_square
+from dcgan_data.ops.decode import BadImage
+from dcgan_data.ops.faces import Face
 from dcgan_data.parallel import run_tasks
 from dcgan_data.sources import Record, Shard
 
+_NO_BOX = (None, None, None, None)
 
-def prepare(shards: Sequence[Shard], settings: DecodeSettings, out: Path, workers: int) -> Iterator[int]:
+
+class Row(NamedTuple):
+    """One row of RECORD_SCHEMA, in its order: ``box`` and ``face`` stand for four columns each."""
+
+    key: str
+    part: int
+    status: str
+    reason: str | None
+    shard: int
+    row: int | None
+    width: int | None
+    height: int | None
+    box: tuple[int | None, ...] = _NO_BOX
+    bytes: int | None = None
+    sha256: str | None = None
+    label: str | None = None
+    face: tuple[int | None, ...] = _NO_BOX
+    landmarks: list[float] | None = None
+    confidence: float | None = None
+    padding: float | None = None
+
+
+def prepare(shards: Sequence[Shard], settings: CutSettings, out: Path, workers: int) -> Iterator[int]:
     """Decode every shard that is not done yet; yields the number of records of each as it finishes."""
     staging = Staging(out)
     todo = [index for index in range(len(shards)) if not shard_is_done(staging, index)]
@@ -43,53 +68,60 @@ def shard_is_done(staging: Staging, index: int) -> bool:
         return False
 
 
-def prepare_shard(shard: Shard, index: int, settings: DecodeSettings, out: Path) -> int:
+def prepare_shard(shard: Shard, index: int, settings: CutSettings, out: Path) -> int:
     """Decode one shard into ``images/`` and its rows into the staging area; returns its number of records."""
     path = out / shard_name(index)
-    rows: list[tuple[Any, ...]] = []
+    rows: list[Row] = []
+    records = 0
     with _one_opencv_thread(), atomic_path(path) as temporary:
+        cut = cutter(settings)
         with temporary.open("wb") as file:
             writer = ShardWriter(file, settings.image_size)
             for record in shard:
-                rows.append(_prepare_record(record, index, writer, settings))
+                rows += _prepare_record(record, index, writer, cut)
+                records += 1
             writer.close()
         stamp = stamp_file(temporary)
-    columns = zip(*rows, strict=True)
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, RECORD_SCHEMA, strict=True)]
-    table = pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
-    Staging(out).write_records(index, table, stamp, writer.rows)
-    return len(rows)
+    Staging(out).write_records(index, _table(rows), stamp, writer.rows)
+    return records
 
 
 def _prepare_record(
-    record: Record, shard: int, writer: ShardWriter, settings: DecodeSettings
-) -> tuple[Any, ...]:
-    """Decode one record into the shard; returns its manifest row, in the order of RECORD_SCHEMA."""
-    no_box = (None, None, None, None)
+    record: Record, shard: int, writer: ShardWriter, cut: Callable[[bytes], Cut]
+) -> list[Row]:
+    """Decode one record into the shard; returns its manifest rows: one for every image, or one that says why
+    there is none."""
+    key, label = record.key, record.label
     if record.error:
-        return (
-            record.key,
-            0,
-            REJECTED,
-            f"unreadable: {record.error}",
-            shard,
-            None,
-            None,
-            None,
-            *no_box,
-            None,
-            None,
-        )
-    sha256 = hashlib.sha256(record.data).hexdigest()
+        return [Row(key, 0, REJECTED, record.error, shard, None, None, None, label=label)]
+    data = (len(record.data), hashlib.sha256(record.data).hexdigest(), label)
     try:
-        image = decode_square(record.data, settings)
+        found = cut(record.data)
     except BadImage as bad:
         size = (bad.width, bad.height)
-        return (record.key, 0, REJECTED, bad.reason, shard, None, *size, *no_box, len(record.data), sha256)
-    row = writer.append(image.pixels)
-    x, y, side = image.box
-    size = (image.width, image.height)
-    return (record.key, 0, KEPT, None, shard, row, *size, x, y, side, side, len(record.data), sha256)
+        return [Row(key, 0, REJECTED, bad.reason, shard, None, *size, _NO_BOX, *data)]
+    rows = []
+    for part, image in enumerate(found.images):
+        row = None if image.pixels is None else writer.append(image.pixels)
+        status = REJECTED if row is None else KEPT
+        facts = (found.width, found.height, image.crop, *data, *_face_columns(image))
+        rows.append(Row(key, part, status, image.reason, shard, row, *facts))
+    return rows
+
+
+def _face_columns(
+    image: Face,
+) -> tuple[tuple[int | None, ...], list[float] | None, float | None, float | None]:
+    landmarks = None if image.landmarks is None else image.landmarks.ravel().tolist()
+    return image.box or _NO_BOX, landmarks, image.confidence, image.padding
+
+
+def _table(rows: Sequence[Row]) -> pa.Table:
+    columns: list[Sequence[object]] = []
+    for name, values in zip(Row._fields, zip(*rows, strict=True), strict=True):
+        columns += zip(*values, strict=True) if name in ("box", "face") else [values]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, RECORD_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=RECORD_SCHEMA)
 
 
 @contextmanager

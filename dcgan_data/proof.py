@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.dataset import AUTOENCODER, REMEDY
-from dcgan_data.formats.manifest import DUPLICATE, KEPT, KEPT_IS_SEEN
+from dcgan_data.formats.manifest import DUPLICATE, KEPT, KEPT_IS_SEEN, image_names, shown_name
 from dcgan_data.formats.prepared import ImageRows, PreparedSet
 from dcgan_data.hashing import read_encoder
 from dcgan_data.ops.codes import encode, to_luma
@@ -70,21 +71,21 @@ def other_set(prepared: PreparedSet) -> PreparedSet:
 
 
 def _removals(prepared: PreparedSet) -> Iterator[_Removals]:
-    columns = ["key", "status", "shard", "row", "duplicate_of", "view", "score"]
-    table = prepared.manifest(columns).combine_chunks()
+    columns = ["key", "part", "status", "shard", "row"]
+    removal = ["duplicate_of", "duplicate_of_part", "view", "score"]
+    table = prepared.manifest([*columns, *removal]).combine_chunks()
     removed = table.filter(pc.equal(table["status"], DUPLICATE))
     if not len(removed):
         return
     other = other_set(prepared)
-    kept = other.manifest(columns[:4]).combine_chunks()
+    kept = other.manifest(columns).combine_chunks()
     kept = kept.filter(pc.equal(kept["status"], KEPT))
-    place = pc.index_in(removed["duplicate_of"], kept["key"])
+    named = image_names(removed["duplicate_of"], removed["duplicate_of_part"])
+    place = pc.index_in(named, image_names(kept["key"], kept["part"]).combine_chunks())
     if place.null_count:
-        wrong = removed.filter(pc.is_null(place)).slice(0, 1)
-        key, named = wrong["key"][0], wrong["duplicate_of"][0]
-        raise BadInput(f"{prepared.path}: {key} is removed for {named}, which is not a kept row")
-    named = kept.take(place)
-    images = _images(prepared, removed), _images(other, named)
+        wrong = removed.filter(pc.is_null(place)).slice(0, 1).to_pylist()[0]
+        raise BadInput(f"{prepared.path}: {_removal(wrong)}, which is not a kept row")
+    images = _images(prepared, removed), _images(other, kept.take(place))
     for start in range(0, len(removed), _CHUNK):
         here = np.arange(start, min(start + _CHUNK, len(removed)))
         yield _Removals(removed.slice(start, _CHUNK), images[0].gather(here), images[1].gather(here))
@@ -122,6 +123,10 @@ def _refuse(prepared: PreparedSet, row: pa.Table) -> None:
     values = row.to_pylist()[0]
     claim = "equal codes" if values["score"] is None else f"{values['score']:.3f} at '{values['view']}'"
     raise BadInput(
-        f"{prepared.path}: {values['key']} is removed for {values['duplicate_of']} ({claim}), "
-        f"but their pixels do not bear that out; {REMEDY}"
+        f"{prepared.path}: {_removal(values)} ({claim}), but their pixels do not bear that out; {REMEDY}"
     )
+
+
+def _removal(row: Mapping[str, Any]) -> str:
+    removed = shown_name(row["key"], row["part"])
+    return f"{removed} is removed for {shown_name(row['duplicate_of'], row['duplicate_of_part'])}"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # names only: rendering needs none of these modules at run time
     from dcgan_data.bench.decode import DecodeBench
+    from dcgan_data.bench.faces import FacesBench
     from dcgan_data.demo import DemoTruth
+    from dcgan_data.export import ExportResult
     from dcgan_data.formats.audit_file import AuditResult
     from dcgan_data.formats.dataset import DatasetInfo
     from dcgan_data.plan import Job, Plan
@@ -121,14 +123,19 @@ def audit(out: Path, result: AuditResult) -> str:
 
 def answers(result: QueryResult) -> str:
     """A line a photo, and one a match below it."""
+    from dcgan_data.formats.manifest import shown_name  # loads pyarrow
+
     lines = [f"{result.out}: {result.images:,} images searched, copies score {result.threshold:g} or more"]
     for answer in result.answers:
         flat = " (too little contrast: only equal pixels count)" if answer.flat else ""
-        lines.append(f"{answer.photo}: {answer.verdict}{flat}{answer.reason and f', {answer.reason}'}")
+        photo = shown_name(answer.photo, answer.part)
+        lines.append(f"{photo}: {answer.verdict}{flat}{answer.reason and f', {answer.reason}'}")
         for match in answer.matches:
-            removed = f", a duplicate of {match.duplicate_of}" if match.duplicate_of else ""
+            kept = match.duplicate_of and shown_name(match.duplicate_of, match.duplicate_of_part)
+            removed = f", a duplicate of {kept}" if kept else ""
+            key = shown_name(match.key, match.part)
             lines.append(
-                f"  {match.score:.3f}  {match.distance:>2} bits  {match.key}  {match.status}{removed}"
+                f"  {match.score:.3f}  {match.distance:>2} bits  {key}  {match.status}{removed}"
                 f"  [{match.view}]"
             )
     return "\n".join(lines)
@@ -166,6 +173,33 @@ def tour(directory: Path, result: Tour) -> str:
             training(result.training),
         ]
     )
+
+
+def faces_bench(result: FacesBench) -> str:
+    """A line a detector and number of workers, then what it made of hand-made boxes."""
+    lines = [
+        f"{result.photos:,} photos to {result.image_size} px",
+        f"{'detector':<10}{'side':>6}{'workers':>9}{'photos/s':>10}{'with a face':>13}{'faces':>8}",
+    ]
+    for rate in result.rates:
+        side = rate.detection_side if rate.detector == "yunet" else ""
+        share = f"{rate.photos_with_face / result.photos:.1%}"
+        lines.append(
+            f"{rate.detector:<10}{side:>6}{rate.workers:>9}{rate.photos_per_s:>10,.0f}{share:>13}{rate.faces:>8,}"
+        )
+    for score in result.boxes:
+        name = f"{score.detector} {score.detection_side}" if score.detector == "yunet" else score.detector
+        lines.append(f"{name}: {score.found} of {score.boxes} boxes found, {score.false} false detections")
+    return "\n".join(lines)
+
+
+def exported(result: ExportResult) -> str:
+    """What was written, and where."""
+    lines = [
+        f"{result.destination}: {result.images:,} images as {result.format}, {result.files:,} files, "
+        f"{result.bytes / 1e6:,.1f} MB"
+    ]
+    return "\n".join([*lines, *(f"note: {note}" for note in result.notes)])
 
 
 def decode_bench(result: DecodeBench) -> str:

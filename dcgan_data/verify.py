@@ -17,11 +17,15 @@ from dcgan_data.formats.manifest import (
     KEPT_IS_SEEN,
     PAIR_SCHEMA,
     REJECTED,
+    image_names,
     read_table,
+    shown_name,
 )
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import open_shard
 from dcgan_data.proof import prove_removals
+
+_COLUMNS = ["key", "part", "status", "shard", "row", "group", "duplicate_of", "duplicate_of_part"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def verify(path: Path) -> Verification:
     """Check a set's files, counts, pixels and removals; BadInput names the first thing that is wrong."""
     prepared = PreparedSet.open(path)
     _check_files(prepared)
-    table = prepared.manifest(["key", "status", "shard", "row", "group", "duplicate_of"])
+    table = prepared.manifest(_COLUMNS)
     _check_counts(prepared, table)
     _check_rows(prepared, table)
     removals = _check_removals(prepared, table)
@@ -90,51 +94,63 @@ def _check_rows(prepared: PreparedSet, table: pa.Table) -> None:
 
 def _check_removals(prepared: PreparedSet, table: pa.Table) -> int:
     """Every removed row names a kept row of the same group, unless that is in another set."""
-    removed = table.filter(pc.equal(table["status"], DUPLICATE)).select(["key", "duplicate_of", "group"])
+    removed = _named(table.filter(pc.equal(table["status"], DUPLICATE)))
     if prepared.info.deduplication.get("against"):
         return len(removed)
-    kept = table.filter(pc.equal(table["status"], KEPT)).select(["key", "group"])
-    kept = kept.rename_columns(["duplicate_of", "kept_group"])
-    joined = removed.join(kept, "duplicate_of")
+    kept = table.filter(pc.equal(table["status"], KEPT))
+    kept = pa.table({"named": image_names(kept["key"], kept["part"]), "kept_group": kept["group"]})
+    joined = removed.select(["key", "part", "named", "group"]).join(kept, "named")
     wrong = joined.filter(pc.invert(pc.fill_null(pc.equal(joined["group"], joined["kept_group"]), False)))
     if len(wrong):
-        key, named = wrong["key"][0], wrong["duplicate_of"][0]
-        raise BadInput(f"{prepared.path}: {key} is removed for {named}, which is not a kept row of its group")
+        first = wrong.slice(0, 1).to_pylist()[0]
+        name = shown_name(first["key"], first["part"])
+        raise BadInput(
+            f"{prepared.path}: {name} is removed for {first['named']}, which is not a kept row of its group"
+        )
     return len(removed)
+
+
+def _named(removed: pa.Table) -> pa.Table:
+    """Removed rows with their own name and that of the kept image as one text each."""
+    removed = removed.append_column("name", image_names(removed["key"], removed["part"]))
+    kept = image_names(removed["duplicate_of"], removed["duplicate_of_part"])
+    return removed.append_column("named", kept)
 
 
 def _check_pairs(prepared: PreparedSet) -> None:
     """Every removal is one of the recorded pairs, and of two recorded copies at most one is kept."""
-    rows = prepared.manifest(["key", "status", "duplicate_of", "view", "distance", "score"])
+    columns = ["key", "part", "status", "duplicate_of", "duplicate_of_part", "view", "distance", "score"]
+    rows = prepared.manifest(columns)
     pairs = read_table(prepared.path / PAIRS, PAIR_SCHEMA)
-    removed = rows.filter(pc.equal(rows["status"], DUPLICATE))
+    first, second = (image_names(pairs[f"key_{x}"], pairs[f"part_{x}"]) for x in "ab")
+    removed = _named(rows.filter(pc.equal(rows["status"], DUPLICATE)))
     view = pc.replace_substring(removed["view"], KEPT_IS_SEEN, "", max_replacements=1)
-    claimed = _unordered(removed.set_column(3, "view", view), "key", "duplicate_of")
-    recorded = _unordered(pairs, "key_a", "key_b")
+    removed = removed.set_column(removed.schema.get_field_index("view"), "view", view)
+    claimed = _unordered(removed, removed["name"], removed["named"])
+    recorded = _unordered(pairs, first, second)
     unknown = claimed.join(recorded, recorded.column_names, join_type="left anti")
     if len(unknown):
         pair = " and ".join(unknown.slice(0, 1).to_pylist()[0][name] for name in ("first", "second"))
         raise BadInput(
             f"{prepared.path}: a removal rests on the pair of {pair}, but {PAIRS} has none like it; {REMEDY}"
         )
-    kept = rows.filter(pc.equal(rows["status"], KEPT))["key"].combine_chunks()
+    kept = rows.filter(pc.equal(rows["status"], KEPT))
+    kept = image_names(kept["key"], kept["part"]).combine_chunks()
     threshold = pa.scalar(prepared.info.deduplication.get("threshold", -1.0), pa.float32())
-    both = pc.and_(pc.is_in(pairs["key_b"], kept), pc.greater_equal(_scores(pairs), threshold))
+    both = pc.and_(pc.is_in(second, kept), pc.greater_equal(_scores(pairs), threshold))
     if not prepared.info.deduplication.get("against"):  # else ``key_a`` is a kept image of that set
-        both = pc.and_(both, pc.is_in(pairs["key_a"], kept))
+        both = pc.and_(both, pc.is_in(first, kept))
     if pc.any(both).as_py():
         pair = pairs.filter(both).slice(0, 1).to_pylist()[0]
-        raise BadInput(
-            f"{prepared.path}: {pair['key_a']} and {pair['key_b']} are both kept, "
-            f"but {PAIRS} has them as copies; {REMEDY}"
-        )
+        names = " and ".join(shown_name(pair[f"key_{x}"], pair[f"part_{x}"]) for x in "ab")
+        raise BadInput(f"{prepared.path}: {names} are both kept, but {PAIRS} has them as copies; {REMEDY}")
 
 
-def _unordered(pairs: pa.Table, key: str, other: str) -> pa.Table:
+def _unordered(pairs: pa.Table, name: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.Table:
     """Pairs as they can be compared, whichever of the two is named first."""
     columns = {
-        "first": pc.min_element_wise(pairs[key], pairs[other]),
-        "second": pc.max_element_wise(pairs[key], pairs[other]),
+        "first": pc.min_element_wise(name, other),
+        "second": pc.max_element_wise(name, other),
         "view": pairs["view"],
         "distance": pairs["distance"],
         "score": _scores(pairs),

@@ -15,7 +15,7 @@ import lmdb
 import numpy as np
 import pytest
 from hypothesis import settings
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from dcgan_data.formats.dataset import DatasetInfo
 from dcgan_data.pipeline import run_job
@@ -55,6 +55,35 @@ def draw_texture(seed: int, width: int = 64, height: int = 64) -> np.ndarray:
     rng = np.random.default_rng(seed)
     cells = rng.integers(0, 256, (height // 6 + 2, width // 6 + 2, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def draw_face(size: int = 200, seed: int = 0) -> np.ndarray:
+    """uint8 (size, size, 3): a drawn head, looking at us, that face detectors take for a face. Colours, and a
+    pattern behind it, differ for every seed."""
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(draw_texture(seed, size, size))
+    draw = ImageDraw.Draw(image)
+    skin = np.array([rng.integers(190, 235), rng.integers(150, 185), rng.integers(120, 150)])
+    hair = tuple(rng.integers(20, 80, 3).tolist())
+
+    def at(*places: float) -> tuple[float, ...]:
+        return tuple(place * size for place in places)
+
+    def shade(share: float) -> tuple[int, ...]:
+        return tuple((skin * share).astype(int).tolist())
+
+    draw.ellipse(at(0.18, 0.05, 0.82, 0.8), fill=hair)
+    draw.rectangle(at(0.4, 0.75, 0.6, 1), fill=shade(0.85))
+    draw.ellipse(at(0.24, 0.14, 0.76, 0.86), fill=shade(1))
+    for x in (0.38, 0.62):
+        draw.ellipse(at(x - 0.07, 0.42, x + 0.07, 0.49), fill="white")
+        draw.ellipse(at(x - 0.03, 0.425, x + 0.03, 0.485), fill=(40, 30, 20))
+        draw.line(at(x - 0.08, 0.385, x, 0.36, x + 0.08, 0.385), fill=hair, width=max(1, size // 50))
+        draw.ellipse(at(x / 6 + 0.4, 0.6, x / 6 + 0.43, 0.625), fill=shade(0.6))
+    draw.polygon(at(0.5, 0.45, 0.45, 0.62, 0.55, 0.62), fill=shade(0.88))
+    draw.ellipse(at(0.4, 0.69, 0.6, 0.76), fill=(170, 70, 70))
+    draw.line(at(0.4, 0.725, 0.6, 0.725), fill=(110, 40, 40), width=max(1, size // 100))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(size * 0.006)))
 
 
 def crop_picture(pixels: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
@@ -161,6 +190,11 @@ def picture() -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def texture() -> Callable[..., np.ndarray]:
     return draw_texture
+
+
+@pytest.fixture(scope="session")
+def face() -> Callable[..., np.ndarray]:
+    return draw_face
 
 
 @pytest.fixture(scope="session")

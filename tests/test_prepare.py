@@ -67,7 +67,7 @@ GOLDEN_RECORDS = {
     b"e small": plain_png(golden_picture(40, 31, 2)),
 }
 GOLDEN_PIXELS = "af4baf1051497a4764337940bda0b3cb0933e876209585c879b61ac824c10b4f"
-GOLDEN_ROWS = "1ce32a39f8f484e8ed7e89c9b4ac84c465f9847a95c64dcbfefbd214a8e917ea"
+GOLDEN_ROWS = "0cb8edb1244f841e9c29d40d65f47ef550d435978c892471f44e1ce4bf53b4ef"
 
 
 def test_golden_bytes(
@@ -108,7 +108,7 @@ def test_rows_say_everything_of_a_record(
     records = [
         Record("good", good),
         Record("small", small),
-        Record("gone", b"", "Permission denied"),
+        Record("gone", b"", "unreadable: Permission denied", "a label"),
         Record("empty", b""),
         Record("again", good),
     ]
@@ -142,6 +142,8 @@ def test_rows_say_everything_of_a_record(
     assert list(rest[1].values()) == [30, 70, None, None, None, None, hashlib.sha256(small).hexdigest()]
     assert list(rest[2].values()) == [None] * 7
     assert list(rest[3].values()) == [None] * 6 + [hashlib.sha256(b"").hexdigest()]
+    assert table["label"].to_pylist() == [None, None, "a label", None, None]
+    assert table["padding"].null_count == table["landmarks"].null_count == 5, "these are of faces"
     pixels = np.load(tmp_path / "images" / "00003.npy")
     assert np.array_equal(pixels, np.stack([decode_square(good, TO_32).pixels] * 2))
 

@@ -168,7 +168,7 @@ def test_a_bad_photo_has_a_reason_and_the_others_go_on(
     assert reasons[0].startswith("truncated: ") or reasons[0].startswith("corrupt: ")
     assert reasons[1:] == [
         "not_an_image: no supported format in its first bytes",
-        "No such file or directory",
+        "unreadable: No such file or directory",
         "",
     ]
     assert not result.all_unreadable
@@ -283,7 +283,14 @@ def test_the_result_is_plain_json(
     result = ask(near_set, reporter, tmp_path / "photo")
     values = json.loads(json.dumps(dataclasses.asdict(result)))
     assert (values["out"], values["images"], values["threshold"]) == (str(near_set), BEDROOMS, 0.73)
-    best = {"key": key, "part": 0, "status": "kept", "duplicate_of": None, "score": 1.0}
+    best = {
+        "key": key,
+        "part": 0,
+        "status": "kept",
+        "duplicate_of": None,
+        "duplicate_of_part": None,
+        "score": 1.0,
+    }
     assert values["answers"][0]["matches"][0] == {**best, "view": "identity", "distance": 0}
 
 
@@ -310,7 +317,7 @@ def test_a_sheet_of_many_photos_says_what_it_leaves_out(
     ask(near_set, reporter, *[tmp_path / "gone"] * (SHEET_LINES + 1), sheet=sheet, top=1)
     with Image.open(sheet) as image:
         assert image.height == SHEET_LINES * 164
-    assert reporter.said == [f"{sheet}: shows the first 200 of 201 photos"]
+    assert reporter.said == [f"{sheet}: shows the first 200 of 201 answers"]
 
 
 @pytest.mark.parametrize(

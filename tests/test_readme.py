@@ -8,6 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -54,15 +56,23 @@ def judge_everything(out: Path, verdicts: Path) -> None:
     verdicts.write_text(json.dumps(about))
 
 
-def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Any) -> None:
+def test_every_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Any, encoded: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "_MIN_SECONDS", 0.1)
     make_demo_lmdb(Path("lsun/bedroom_train_lmdb"), count=40)
     make_demo_lmdb(Path("lsun/bedroom_val_lmdb"), count=12, seed=1)
     Image.fromarray(picture(256, 256)).save("photo.jpg")
+    Path("photos/somebody").mkdir(parents=True)
+    Image.fromarray(picture(256, 256)).save("photos/somebody/1.jpg")
+    pixels = [encoded(picture(32, 32, seed)) for seed in range(20)]
+    Path("cifar10").mkdir()
+    pq.write_table(pa.table({"image": pixels, "label": list(range(20))}), "cifar10/train.parquet")
     (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
     names = [words[1] for words in commands()]
     expected = {"dedup", "train", "sample", "run", "verify", "report", "query", "audit", "bench"}
+    expected |= {"faces", "export"}
     assert expected <= set(names)
     for _, *words in commands():
         if words[0] == "audit":
@@ -74,7 +84,8 @@ def test_every_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pic
     for block in blocks("python"):
         scope: dict[str, Any] = {}
         exec(block, scope)
-        assert scope["images"].shape[1:] == (64, 64, 3)
+        assert scope["images"][0].shape == (64, 64, 3)
+        assert scope["dataset"][0].shape == (3, 64, 64)
 
 
 def test_every_make_target_exists() -> None:
@@ -88,7 +99,7 @@ def test_every_make_target_exists() -> None:
 def test_the_layout_names_the_manifest_columns() -> None:
     layout = next(block for block in blocks("") if "manifest.parquet" in block)
     for name in MANIFEST_SCHEMA.names:
-        if not name.startswith(("box_", "width", "height", "part")):
+        if not name.startswith(("box_", "width", "height", "face_")):
             assert re.search(rf"\b{name}\b", layout), name
 
 

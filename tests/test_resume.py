@@ -116,7 +116,7 @@ def out(tmp_path: Path) -> Path:
 def test_killed_in_the_middle_of_a_shard(
     out: Path, source: Path, finished_set: Path, make: Make, recipe: MakeRecipe, reporter: Any
 ) -> None:
-    kill_at("dcgan_data.prepare", "decode_square", 12, source, out, recipe())
+    kill_at("dcgan_data.cutting", "decode_square", 12, source, out, recipe())
     left = files_below(out)
     assert "images/00001.npy.tmp" in left
     assert "images/00001.npy" not in left

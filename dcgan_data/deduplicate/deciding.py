@@ -66,7 +66,7 @@ def decide(images: ImageSet, pairs: Pairs, codes: np.ndarray, recipe: DedupRecip
     return _decisions(codes, choice, recipe, findings)
 
 
-def decide_against(pairs: Pairs, codes: np.ndarray, recipe: DedupRecipe, keys: pa.Array) -> Decisions:
+def decide_against(pairs: Pairs, codes: np.ndarray, recipe: DedupRecipe, names: pa.Table) -> Decisions:
     """Copies of another set's images go, each for the one that it is most like; keys: of that set."""
     found = pairs.checked
     copies = np.flatnonzero(found["score"] >= np.float32(recipe.threshold))
@@ -81,7 +81,7 @@ def decide_against(pairs: Pairs, codes: np.ndarray, recipe: DedupRecipe, keys: p
     curve = zip(_CURVE, scores, strict=True)
     findings["removal_curve"] = [[round(float(at), 2), len(np.unique(those))] for at, those in curve]
     decisions = _decisions(codes, _Choice(found, rests_on, against=True), recipe, findings)
-    return replace(decisions, other_keys=keys)
+    return replace(decisions, other_names=names)
 
 
 def _choose_exact(pairs: np.ndarray, codes: np.ndarray, rank: np.ndarray) -> _Choice:

@@ -133,9 +133,9 @@ def _as_images(prepared: PreparedSet) -> ImageSet:
 
 
 def _decide_against(run: Run, against: PreparedSet, pairs: Pairs, codes: np.ndarray) -> Decisions:
-    table = against.manifest(["key", "row"])
-    keys = table.filter(table["row"].is_valid())["key"].combine_chunks()
-    decisions = decide_against(pairs, codes, run.recipe.dedup, keys)
+    table = against.manifest(["key", "part", "row"])
+    names = table.filter(table["row"].is_valid()).select(["key", "part"])
+    decisions = decide_against(pairs, codes, run.recipe.dedup, names)
     decisions.findings["against"] = {
         "path": str(against.path.resolve()),
         "content_sha256": against.info.content_sha256,

@@ -13,7 +13,7 @@ from dcgan_data.deduplicate.pairs import GROUP, Pairs, make_pairs
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import save_array, write_json
 from dcgan_data.formats.dataset import AUTOENCODER, PAIRS, REMEDY, check_stamp
-from dcgan_data.formats.manifest import PAIR_SCHEMA, binary_codes, read_table
+from dcgan_data.formats.manifest import PAIR_SCHEMA, binary_codes, image_names, read_table
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.staging import Staging
 from dcgan_data.ops.views import parse_views
@@ -57,9 +57,10 @@ def restore_pairs(prepared: PreparedSet, staging: Staging) -> None:
         check_stamp(prepared.path, name, prepared.info)
     table = read_table(prepared.path / PAIRS, PAIR_SCHEMA)
     table = table.filter(pc.not_equal(table["found"], GROUP))  # these belong to the old decision
-    images = prepared.manifest(["key", "row", "code"])
+    images = prepared.manifest(["key", "part", "row", "code"])
     images = images.filter(images["row"].is_valid())
-    numbers = [pc.index_in(table[name], images["key"].combine_chunks()) for name in ("key_a", "key_b")]
+    names = image_names(images["key"], images["part"]).combine_chunks()
+    numbers = [pc.index_in(image_names(table[f"key_{x}"], table[f"part_{x}"]), names) for x in "ab"]
     if any(number.null_count for number in numbers):
         raise BadInput(f"{prepared.path / PAIRS}: names keys that the manifest does not have; {REMEDY}")
     a, b = (number.to_numpy().astype(np.int64) for number in numbers)

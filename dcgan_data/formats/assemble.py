@@ -25,6 +25,9 @@ from dcgan_data.formats.manifest import (
 )
 from dcgan_data.formats.staging import Staging
 
+_NAMES = pa.schema([RECORD_SCHEMA.field("key"), RECORD_SCHEMA.field("part")])
+_NO_NAMES = _NAMES.empty_table()
+
 
 @dataclass(frozen=True)
 class Decisions:
@@ -48,38 +51,50 @@ class Decisions:
     """Every checked pair: a, b (int64 image numbers), view, distance, score, found."""
     findings: dict[str, Any]
     """For ``dataset.json``: rule, thresholds, code health."""
-    other_keys: pa.Array | None = None
-    """Keys of the set that ``kept_by`` and ``pairs["a"]`` are numbers of, if it is another than this one."""
+    other_names: pa.Table | None = None
+    """Columns key and part of the images of the set that ``kept_by`` and ``pairs["a"]`` are numbers of, if
+    that is another than this one."""
 
 
-def write_manifest(
-    staging: Staging, shards: int, decisions: Decisions | None
-) -> tuple[Counts, dict[str, int]]:
-    """Write both tables; returns the counts, and the rejected rows by reason.
+@dataclass(frozen=True)
+class Totals:
+    """What the manifest adds up to."""
+
+    counts: Counts
+    """Rows by status."""
+    reasons: dict[str, int]
+    """Rejected rows by the first word of their reason."""
+    records: int
+    """Source records; a record with several faces has several rows."""
+
+
+def write_manifest(staging: Staging, shards: int, decisions: Decisions | None) -> Totals:
+    """Write both tables.
 
     One shard is in memory at a time, besides the decisions and the keys of the images that stay.
     """
-    keys = _image_keys(staging, shards) if decisions else pa.array([], pa.string())
+    names = _image_names(staging, shards) if decisions else _NO_NAMES
     statuses: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    offset = 0
+    offset = source_records = 0
     with table_writer(staging.out / MANIFEST, MANIFEST_SCHEMA) as writer:
         for shard in range(shards):
             records = staging.read_records(shard)
             rows = len(records) - records["row"].null_count
-            table = _decide(records, decisions, offset, keys)
+            table = _decide(records, decisions, offset, names)
             writer.write_table(table)
             offset += rows
+            source_records += pc.sum(pc.equal(records["part"], 0)).as_py() or 0
             statuses.update(_counts(table["status"]))
             reasons.update(_counts(pc.split_pattern(table["reason"].drop_null(), ":", max_splits=1)))
     with table_writer(staging.out / PAIRS, PAIR_SCHEMA) as writer:
         if decisions:
-            writer.write_table(_pair_table(decisions, keys))
+            writer.write_table(_pair_table(decisions, names))
     counts = Counts(statuses.total(), statuses[KEPT], statuses[DUPLICATE], statuses[REJECTED])
-    return counts, dict(sorted(reasons.items()))
+    return Totals(counts, dict(sorted(reasons.items())), source_records)
 
 
-def _decide(records: pa.Table, decisions: Decisions | None, offset: int, keys: pa.Array) -> pa.Table:
+def _decide(records: pa.Table, decisions: Decisions | None, offset: int, names: pa.Table) -> pa.Table:
     """The manifest rows of one shard, whose first image is number ``offset``."""
     if decisions is None:
         columns = empty_decisions(len(records))
@@ -89,12 +104,14 @@ def _decide(records: pa.Table, decisions: Decisions | None, offset: int, keys: p
     images[valid] = offset + np.arange(valid.sum())
     removed = valid & (decisions.kept_by[images] >= 0)
     kept_by = pa.array(decisions.kept_by[images], mask=~removed)
+    named = _names_of_kept(decisions, names).take(kept_by)
     group = decisions.group[images]
     score = decisions.score[images]
     columns = {
         "code": _binary_column(decisions.codes[images], valid),
         "group": pa.array(group, mask=~valid | (group < 0)),
-        "duplicate_of": _keys_of_kept(decisions, keys).take(kept_by),
+        "duplicate_of": named["key"],
+        "duplicate_of_part": named["part"],
         "view": pa.array(decisions.view[images], pa.string(), mask=~removed),
         "distance": pa.array(decisions.distance[images], mask=~removed),
         "score": pa.array(score, mask=~removed | np.isnan(score)),
@@ -105,8 +122,8 @@ def _decide(records: pa.Table, decisions: Decisions | None, offset: int, keys: p
     return pa.table({name: table[name] for name in MANIFEST_SCHEMA.names}, schema=MANIFEST_SCHEMA)
 
 
-def _keys_of_kept(decisions: Decisions, keys: pa.Array) -> pa.Array:
-    return keys if decisions.other_keys is None else decisions.other_keys
+def _names_of_kept(decisions: Decisions, names: pa.Table) -> pa.Table:
+    return names if decisions.other_names is None else decisions.other_names
 
 
 def _weight_column(weight: np.ndarray | None, images: np.ndarray, kept: np.ndarray) -> pa.Array:
@@ -127,21 +144,25 @@ def _binary_column(codes: np.ndarray, valid: np.ndarray) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(kind, len(codes), [bitmap, data])
 
 
-def _image_keys(staging: Staging, shards: int) -> pa.Array:
-    """Keys of all images, in order of their numbers."""
-    parts = []
+def _image_names(staging: Staging, shards: int) -> pa.Table:
+    """Columns key and part of all images, in order of their numbers."""
+    tables = [_NO_NAMES]
     for shard in range(shards):
-        table = staging.read_records(shard, ["key", "row"])
-        parts.extend(table.filter(table["row"].is_valid())["key"].chunks)
-    return pa.concat_arrays(parts) if parts else pa.array([], pa.string())
+        table = staging.read_records(shard, ["key", "part", "row"])
+        tables.append(table.filter(table["row"].is_valid()).select(["key", "part"]).cast(_NAMES))
+    return pa.concat_tables(tables).combine_chunks()
 
 
-def _pair_table(decisions: Decisions, keys: pa.Array) -> pa.Table:
+def _pair_table(decisions: Decisions, names: pa.Table) -> pa.Table:
     pairs = decisions.pairs
+    first = _names_of_kept(decisions, names).take(pa.array(pairs["a"]))
+    second = names.take(pa.array(pairs["b"]))
     score = pairs["score"]
     columns = {
-        "key_a": _keys_of_kept(decisions, keys).take(pa.array(pairs["a"])),
-        "key_b": keys.take(pa.array(pairs["b"])),
+        "key_a": first["key"],
+        "part_a": first["part"],
+        "key_b": second["key"],
+        "part_b": second["part"],
         "view": pa.array(pairs["view"].tolist(), pa.string()),
         "distance": pa.array(pairs["distance"], pa.int32()),
         "score": pa.array(score, pa.float32(), mask=np.isnan(score)),

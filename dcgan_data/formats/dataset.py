@@ -13,9 +13,10 @@ from dcgan_data.formats.atomic import write_json
 from dcgan_data.formats.manifest import Counts
 from dcgan_data.formats.shards import FileStamp, stamp_file
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 INDEX, MANIFEST, PAIRS = "dataset.json", "manifest.parquet", "duplicates.parquet"
 AUTOENCODER, IMAGES = "autoencoder.safetensors", "images"
+SOURCE_INDEX = ".source_index.npz"
 REMEDY = "run the command that made the set again with --overwrite"
 
 

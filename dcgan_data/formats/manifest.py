@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dcgan_data.errors import BadInput
@@ -34,33 +35,49 @@ RECORD_SCHEMA = pa.schema(
         pa.field("box_h", pa.int32()),
         pa.field("bytes", pa.int64()),
         pa.field("sha256", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("face_x", pa.int32()),
+        pa.field("face_y", pa.int32()),
+        pa.field("face_w", pa.int32()),
+        pa.field("face_h", pa.int32()),
+        pa.field("landmarks", pa.list_(pa.field("element", pa.float32()), 10)),
+        pa.field("confidence", pa.float32()),
+        pa.field("padding", pa.float32()),
     ]
 )
 """What is known of a record once it is decoded (``prepare``). ``shard`` is the shard that the record
 belongs to; ``row`` is null for a rejected one. ``bytes`` and ``sha256`` are of the encoded
-image, null for a file that could not be read."""
+image, null for a file that could not be read. ``label`` is what the source says of it.
+
+The rest is of faces, null for whole pictures: the detected box and the x, y of right eye, left eye, nose,
+right and left corner of the mouth (the person's right), in pixels of the upright source as ``box``; the
+detector's confidence; the share of the crop that lies outside the picture."""
 
 DECISION_SCHEMA = pa.schema(
     [
         pa.field("code", pa.binary(16)),
         pa.field("group", pa.int64()),
         pa.field("duplicate_of", pa.string()),
+        pa.field("duplicate_of_part", pa.int32()),
         pa.field("view", pa.string()),
         pa.field("distance", pa.int32()),
         pa.field("score", pa.float32()),
         pa.field("weight", pa.int32()),
     ]
 )
-"""What the whole set decides about a record (``deduplicate``). ``duplicate_of`` to ``score`` are of the pair
-that a removal rests on, null for kept rows. ``weight`` is null unless the recipe asks for multiplicity: then
-a kept row says how many images it stands for, itself included."""
+"""What the whole set decides about a record (``deduplicate``). ``duplicate_of`` and its part name the kept
+image; they and all up to ``score`` are of the pair that a removal rests on, null for kept rows. ``weight`` is
+null unless the recipe asks for multiplicity: then a kept row says how many images it stands for, itself
+included."""
 
 MANIFEST_SCHEMA = pa.schema([*RECORD_SCHEMA, *DECISION_SCHEMA])
 
 PAIR_SCHEMA = pa.schema(
     [
         pa.field("key_a", pa.string(), nullable=False),
+        pa.field("part_a", pa.int32(), nullable=False),
         pa.field("key_b", pa.string(), nullable=False),
+        pa.field("part_b", pa.int32(), nullable=False),
         pa.field("view", pa.string(), nullable=False),
         pa.field("distance", pa.int32(), nullable=False),
         pa.field("score", pa.float32()),
@@ -87,6 +104,22 @@ class Counts:
 
     def __post_init__(self) -> None:
         assert self.read == self.kept + self.duplicate + self.rejected, self
+
+
+def image_names(keys: pa.ChunkedArray, parts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Key and part of each image as one text, so that tables can be joined on it; the key itself for part 0.
+
+    Two images never get the same name: a backslash within a key is always followed by another or by an x.
+    """
+    if not pc.any(pc.not_equal(parts, 0)).as_py():  # the common case: nothing is copied
+        return keys
+    numbered = pc.binary_join_element_wise(keys, parts.cast(pa.string()), "\\p")
+    return pc.if_else(pc.equal(parts, 0), keys, numbered)
+
+
+def shown_name(key: str, part: int | None) -> str:
+    """An image's name for a person."""
+    return f"{key} (face {part})" if part else key
 
 
 def empty_decisions(rows: int) -> dict[str, pa.Array]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import TEMPORARY_SUFFIX, atomic_path, write_json
-from dcgan_data.formats.dataset import AUTOENCODER, IMAGES, INDEX, MANIFEST, PAIRS
+from dcgan_data.formats.dataset import AUTOENCODER, IMAGES, INDEX, MANIFEST, PAIRS, SOURCE_INDEX
 from dcgan_data.formats.shards import FileStamp
 
 STAGING = ".staging"
@@ -133,6 +133,6 @@ def _own_files(out: Path, suffix: str = "") -> list[Path]:
     reports = (f"{REPORT}/{name}" for name in REPORT_FILES)
     return [
         path
-        for name in (INDEX, MANIFEST, PAIRS, AUTOENCODER, shards, *reports)
+        for name in (INDEX, MANIFEST, PAIRS, AUTOENCODER, SOURCE_INDEX, shards, *reports)
         for path in out.glob(name + suffix)
     ]

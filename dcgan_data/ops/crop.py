@@ -1,4 +1,4 @@
-"""Where the centre crop lies, and how an EXIF orientation turns it. Integers only."""
+"""Where a crop lies, and how an EXIF orientation turns it. Integers only."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ class Box(NamedTuple):
     """Top edge."""
     side: int
     """Width and height."""
+
+
+class Rect(NamedTuple):
+    """A rectangle in source pixels."""
+
+    x: int
+    """Left edge."""
+    y: int
+    """Top edge."""
+    width: int
+    """Columns."""
+    height: int
+    """Rows."""
 
 
 @lru_cache(maxsize=1024)  # a set has few distinct dimensions
@@ -65,11 +78,17 @@ def orient_image(image: np.ndarray, orientation: int) -> np.ndarray:
 
 def orient_box(box: Box, width: int, height: int, orientation: int) -> Box:
     """The box of the stored width x height pixels, in the pixels of the upright picture."""
-    x, y = box.x, box.y
+    x, y, side, _ = orient_rect(Rect(box.x, box.y, box.side, box.side), width, height, orientation)
+    return Box(x, y, side)
+
+
+def orient_rect(rect: Rect, width: int, height: int, orientation: int) -> Rect:
+    """The rectangle of the stored width x height pixels, in the pixels of the upright picture."""
+    x, y, w, h = rect
     if orientation >= 5:
-        x, y, width, height = y, x, height, width
+        x, y, w, h, width, height = y, x, h, w, height, width
     flip_y, flip_x = _FLIPS[orientation]
-    return Box(width - x - box.side if flip_x else x, height - y - box.side if flip_y else y, box.side)
+    return Rect(width - x - w if flip_x else x, height - y - h if flip_y else y, w, h)
 
 
 def orient_size(width: int, height: int, orientation: int) -> tuple[int, int]:

@@ -6,7 +6,8 @@
 - Damaged data is rejected, never half decoded: libjpeg's warnings count as errors.
 
 JPEG goes through libjpeg-turbo (simplejpeg: strict, and scaled while decoding), plain lossy WebP through
-OpenCV, everything else through Pillow.
+OpenCV, everything else through Pillow. ``decode_stored`` is all of this but for the geometry, which
+``decode_square`` (here) and ``photo.decode_photo`` bring.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from dcgan_data.ops.crop import Box, centre_box, orient_box, orient_image, orient_size, reduction_for
+from dcgan_data.ops.crop import Box, Rect, centre_box, orient_box, orient_image, orient_size, reduction_for
 from dcgan_data.ops.exif import exif_orientation, jpeg_orientation
 
 _STRIP_ROWS = 256
@@ -56,6 +58,43 @@ class DecodeSettings:
     """More than this in the header, and the image is not decoded."""
 
 
+class Part(NamedTuple):
+    """What of a stored picture is wanted, and how fine."""
+
+    rect: Rect
+    """In stored pixels. Of a JPEG, what does not fill a block of ``reduction`` is left out."""
+    reduction: int
+    """A JPEG is decoded at 1/reduction of its size; other formats have no such thing."""
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """Part of a picture as it is stored: not yet turned upright."""
+
+    pixels: np.ndarray
+    """uint8 (H, W, 3), RGB: the wanted part."""
+    reduction: int
+    """Source pixels of a pixel, across and down: what was asked for (JPEG), or 1."""
+    width: int
+    """Of the whole stored picture, pixels."""
+    height: int
+    """Of the whole stored picture, pixels."""
+    orientation: int
+    """EXIF orientation, 1 to 8."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What ``decode_stored`` is to do with a picture once it knows how large it is."""
+
+    part: Callable[[int, int], Part]
+    """Of stored width and height."""
+    short_side: int
+    """Less than this, and the picture is not decoded."""
+    max_pixels: int
+    """More than this, and the picture is not decoded."""
+
+
 @dataclass(frozen=True)
 class DecodedImage:
     """A decoded square and where it came from."""
@@ -72,65 +111,92 @@ class DecodedImage:
 
 def decode_square(data: bytes, settings: DecodeSettings) -> DecodedImage:
     """Decode, turn upright, crop the centre and resize one image; BadImage says why it cannot be done."""
+
+    def centre(width: int, height: int) -> Part:
+        short_side = min(width, height)
+        reduction = reduction_for(short_side, settings.image_size, exact=not settings.quality)
+        x, y, side = centre_box(width, height, reduction)
+        return Part(Rect(x, y, side, side), reduction)
+
+    found = decode_stored(data, Wanted(centre, settings.image_size, settings.max_pixels))
+    width, height, orientation = found.width, found.height, found.orientation
+    x, y, side, _ = centre(width, height).rect
+    # Turned after the resize: far fewer pixels.
+    pixels = orient_image(resize_square(found.pixels, settings.image_size, settings.quality), orientation)
+    size = orient_size(width, height, orientation)
+    return DecodedImage(pixels, *size, orient_box(Box(x, y, side), width, height, orientation))
+
+
+def decode_stored(data: bytes, wanted: Wanted) -> StoredImage:
+    """Decode part of one image, whatever its format; BadImage says why it cannot be done."""
     if not data:
         raise BadImage("empty")
     if data[:3] == b"\xff\xd8\xff":
-        return _decode_jpeg(data, settings)
+        return _decode_jpeg(data, wanted)
     if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8 ":
-        return _decode_plain_webp(data, settings)
-    return _decode_other(data, settings)
+        return _decode_plain_webp(data, wanted)
+    return _decode_other(data, wanted)
 
 
-def _decode_jpeg(data: bytes, settings: DecodeSettings) -> DecodedImage:
+def resize_square(square: np.ndarray, size: int, quality: bool) -> np.ndarray:
+    """uint8 (Q, Q, 3) with Q >= size -> (size, size, 3): area averages, or Lanczos for ``quality``.
+
+    Never OpenCV's linear or cubic: they alias.
+    """
+    if len(square) == size:
+        return square
+    if quality:
+        picture = Image.fromarray(np.ascontiguousarray(square))
+        return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _decode_jpeg(data: bytes, wanted: Wanted) -> StoredImage:
     try:
         height, width, colour, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except KeyError:  # a chroma layout that simplejpeg has no name for
-        return _decode_other(data, settings)
+        return _decode_other(data, wanted)
     except ValueError as error:
         if "subsampling" in str(error):  # one that libjpeg-turbo's own interface has no name for
-            return _decode_other(data, settings)
+            return _decode_other(data, wanted)
         raise BadImage(f"corrupt: {_one_line(error)}") from None
     if colour in ("CMYK", "YCCK"):
-        return _decode_other(data, settings)
+        return _decode_other(data, wanted)
     orientation = jpeg_orientation(data)
-    _check_size(*orient_size(width, height, orientation), settings)
-    reduction = _reduction(width, height, settings)
+    _check_size(*orient_size(width, height, orientation), wanted)
+    (x, y, w, h), reduction = wanted.part(width, height)
     # Ceilings: what libjpeg makes of a width that is no multiple of the reduction.
     want_height, want_width = -(-height // reduction), -(-width // reduction)
     try:
         image = simplejpeg.decode_jpeg(data, "RGB", min_height=want_height, min_width=want_width, strict=True)
     except ValueError as error:
         if _JUNK_IN_HEADER.search(str(error)):
-            return _decode_other(data, settings)
+            return _decode_other(data, wanted)
         word = "truncated" if "remature end" in str(error) else "corrupt"
         raise BadImage(f"{word}: {_one_line(error)}", *orient_size(width, height, orientation)) from None
     assert image.shape[:2] == (want_height, want_width), (image.shape, width, height, reduction)
-    box = centre_box(width, height, reduction)
-    x, y, side = box.x // reduction, box.y // reduction, box.side // reduction
-    pixels = _resize(image[y : y + side, x : x + side], settings)
-    return _upright(pixels, width, height, box, orientation)
+    rows, columns = slice(y // reduction, (y + h) // reduction), slice(x // reduction, (x + w) // reduction)
+    return StoredImage(image[rows, columns], reduction, width, height, orientation)
 
 
-def _decode_plain_webp(data: bytes, settings: DecodeSettings) -> DecodedImage:
+def _decode_plain_webp(data: bytes, wanted: Wanted) -> StoredImage:
     """Lossy WebP without the extended header: no alpha, no animation and no metadata are possible."""
     if len(data) < 30 or int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise BadImage("truncated: shorter than its RIFF header says")
     width = int.from_bytes(data[26:28], "little") & 0x3FFF
     height = int.from_bytes(data[28:30], "little") & 0x3FFF
-    _check_size(width, height, settings)
+    _check_size(width, height, wanted)
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         bgr = None
     if bgr is None or bgr.shape[:2] != (height, width):
         raise BadImage("corrupt: WebP data does not decode", width, height)
-    box = centre_box(width, height, _reduction(width, height, settings))
-    cropped = bgr[box.y : box.y + box.side, box.x : box.x + box.side]
-    # Colours are swapped after the resize: far fewer pixels.
-    return DecodedImage(np.ascontiguousarray(_resize(cropped, settings)[..., ::-1]), width, height, box)
+    x, y, w, h = wanted.part(width, height).rect
+    return StoredImage(cv2.cvtColor(bgr[y : y + h, x : x + w], cv2.COLOR_BGR2RGB), 1, width, height, 1)
 
 
-def _decode_other(data: bytes, settings: DecodeSettings) -> DecodedImage:
+def _decode_other(data: bytes, wanted: Wanted) -> StoredImage:
     # Pillow's readers raise almost any exception on hostile bytes, from struct.error to KeyError;
     # whichever it is, this record is bad and the run goes on.
     width = height = None
@@ -139,15 +205,14 @@ def _decode_other(data: bytes, settings: DecodeSettings) -> DecodedImage:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=PILLOW_FORMATS) as image:
                 width, height = image.size
-                _check_size(width, height, settings)
+                _check_size(width, height, wanted)
                 image.load()
                 # Again: a TIFF may have been turned upright by now. (A PNG's EXIF may follow its pixels.)
                 width, height = image.size
                 orientation = 1 if image.format == "TIFF" else exif_orientation(image.info.get("exif", b""))
                 if image.format == "PNG" and "transparency" in image.info:
                     image.info["transparency"] = _eight_bit(image.info["transparency"], image.mode, data[24])
-                box = centre_box(width, height, _reduction(width, height, settings))
-                rgb = _to_rgb(image, (box.x, box.y, box.x + box.side, box.y + box.side))
+                rgb = _to_rgb(image, wanted.part(width, height).rect)
     except BadImage:
         raise
     except UnidentifiedImageError:
@@ -157,20 +222,16 @@ def _decode_other(data: bytes, settings: DecodeSettings) -> DecodedImage:
     except Exception as error:  # noqa: BLE001
         word = "truncated" if "truncated" in str(error).lower() else "corrupt"
         raise BadImage(f"{word}: {_one_line(error)}", width, height) from None
-    return _upright(_resize(rgb, settings), width, height, box, orientation)
+    return StoredImage(rgb, 1, width, height, orientation)
 
 
-def _check_size(width: int, height: int, settings: DecodeSettings) -> None:
+def _check_size(width: int, height: int, wanted: Wanted) -> None:
     if width < 1 or height < 1:
         raise BadImage(f"no_pixels: {width}x{height}", width, height)
-    if width * height > settings.max_pixels:
-        raise BadImage(f"too_many_pixels: over {settings.max_pixels}", width, height)
-    if min(width, height) < settings.image_size:
-        raise BadImage(f"too_small: short side under {settings.image_size}", width, height)
-
-
-def _reduction(width: int, height: int, settings: DecodeSettings) -> int:
-    return reduction_for(min(width, height), settings.image_size, exact=not settings.quality)
+    if width * height > wanted.max_pixels:
+        raise BadImage(f"too_many_pixels: over {wanted.max_pixels}", width, height)
+    if min(width, height) < wanted.short_side:
+        raise BadImage(f"too_small: short side under {wanted.short_side}", width, height)
 
 
 def _eight_bit(transparent: Any, mode: str, depth: int) -> Any:
@@ -182,18 +243,17 @@ def _eight_bit(transparent: Any, mode: str, depth: int) -> Any:
     return transparent
 
 
-def _to_rgb(image: Image.Image, edges: tuple[int, int, int, int]) -> np.ndarray:
-    """The crop of a loaded Pillow image as uint8 RGB, transparency over white."""
+def _to_rgb(image: Image.Image, rect: Rect) -> np.ndarray:
+    """Part of a loaded Pillow image as uint8 RGB, transparency over white."""
     transparent = image.info.get("transparency")
     # Pillow opens a 16-bit PGM as mode I, scaled to 65535; elsewhere mode I has no known range.
     sixteen_bit = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     if image.mode in ("I", "F") and not sixteen_bit:
         raise BadImage(f"unsupported: 32-bit samples (mode {image.mode})", *image.size)
-    left, top, right, bottom = edges
-    rgb = np.empty((bottom - top, right - left, 3), np.uint8)
+    rgb = np.empty((rect.height, rect.width, 3), np.uint8)
     for start in range(0, len(rgb), _STRIP_ROWS):  # conversions copy several times: never the whole picture
         end = min(start + _STRIP_ROWS, len(rgb))
-        strip = image.crop((left, top + start, right, top + end))
+        strip = image.crop((rect.x, rect.y + start, rect.x + rect.width, rect.y + end))
         rgb[start:end] = _strip_to_rgb(strip, transparent, sixteen_bit)
     return rgb
 
@@ -211,24 +271,6 @@ def _strip_to_rgb(image: Image.Image, transparent: Any, sixteen_bit: bool) -> np
         canvas.alpha_composite(rgba)
         image = canvas
     return np.asarray(image.convert("RGB"))
-
-
-def _resize(square: np.ndarray, settings: DecodeSettings) -> np.ndarray:
-    """uint8 (Q, Q, 3) with Q >= S -> (S, S, 3). Never OpenCV's linear or cubic: they alias."""
-    size = settings.image_size
-    if len(square) == size:
-        return square
-    if settings.quality:
-        picture = Image.fromarray(np.ascontiguousarray(square))
-        return np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS))
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def _upright(pixels: np.ndarray, width: int, height: int, box: Box, orientation: int) -> DecodedImage:
-    if orientation == 1:
-        return DecodedImage(pixels, width, height, box)
-    size = orient_size(width, height, orientation)
-    return DecodedImage(orient_image(pixels, orientation), *size, orient_box(box, width, height, orientation))
 
 
 def _one_line(error: Exception) -> str:

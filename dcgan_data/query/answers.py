@@ -42,7 +42,9 @@ class Match:
     status: str
     """``kept`` or ``duplicate``."""
     duplicate_of: str | None
-    """Key of the image that a removed one is a copy of."""
+    """Key of the image that a removed one is a copy of ..."""
+    duplicate_of_part: int | None
+    """... and its part."""
     score: float
     """How well the two show the same details, 0 to 1; 1 is also the score of equal pixels."""
     view: str
@@ -53,10 +55,12 @@ class Match:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found for one photo."""
+    """What was found for one photo, or for one face in it."""
 
     photo: str
     """Its path."""
+    part: int
+    """Number of the face in it; 0 for a whole picture."""
     verdict: str
     """``copy`` if the best match scores at least the threshold, ``no copy``, or ``unreadable``."""
     reason: str
@@ -78,7 +82,7 @@ class QueryResult:
     threshold: float
     """Lowest score of copies, from the set's recipe."""
     answers: tuple[Answer, ...]
-    """One a photo, in the order asked."""
+    """One a photo, or one a face, in the order asked."""
 
     @property
     def all_unreadable(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from dcgan_data.errors import BadRequest
-from dcgan_data.ops.decode import BadImage, decode_square
+from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.views import view_names
 from dcgan_data.query.answers import (
     COPY,
@@ -28,6 +28,8 @@ from dcgan_data.reporter import Reporter
 from dcgan_data.sources.base import text_key
 from dcgan_data.sources.folder import FolderShard, FolderSource
 
+_NO_PICTURES = np.empty((0, 0, 0, 3), np.uint8)
+
 
 def query(out: Path, photos: Sequence[Path], settings: QuerySettings, reporter: Reporter) -> QueryResult:
     """Look up photos, or all image files below directories, among the images of a prepared set.
@@ -42,15 +44,15 @@ def query(out: Path, photos: Sequence[Path], settings: QuerySettings, reporter: 
     lines = list[Image.Image]()
     with reporter.stage("query", len(names), "photos") as stage:
         for folder, name in names:
-            answer, pictures = _ask(searched, folder, name, settings.top)
-            answers.append(answer)
-            if settings.sheet and len(lines) < SHEET_LINES:
-                lines.append(draw_line(answer, pictures, settings.top))
+            for answer, pictures in _ask(searched, folder, name, settings.top):
+                answers.append(answer)
+                if settings.sheet and len(lines) < SHEET_LINES:
+                    lines.append(draw_line(answer, pictures, settings.top))
             stage.advance(1)
     if settings.sheet:
         write_sheet(settings.sheet, lines)
         if len(answers) > SHEET_LINES:
-            reporter.say(f"{settings.sheet}: shows the first {SHEET_LINES} of {len(answers):,} photos")
+            reporter.say(f"{settings.sheet}: shows the first {SHEET_LINES} of {len(answers):,} answers")
     return QueryResult(str(out), len(searched.images), searched.recipe.threshold, tuple(answers))
 
 
@@ -64,22 +66,33 @@ def _files(path: Path) -> list[tuple[Path, bytes]]:
     return found
 
 
-def _ask(searched: Searched, folder: Path, name: bytes, top: int) -> tuple[Answer, np.ndarray]:
-    """The answer for one file, and uint8 (1 + matches, S, S, 3): the photo as cropped, and its matches."""
+def _ask(searched: Searched, folder: Path, name: bytes, top: int) -> Iterator[tuple[Answer, np.ndarray]]:
+    """The answers for one file, each with uint8 (1 + M, S, S, 3): what was asked for, its M matches."""
     shown = text_key(os.fsencode(folder / os.fsdecode(name)))
     (record,) = FolderShard(str(folder), (name,))
     try:
         if record.error:
             raise BadImage(record.error)
-        pixels = decode_square(record.data, searched.decode).pixels
+        images = searched.cut(record.data).images
     except BadImage as bad:
-        return Answer(shown, UNREADABLE, bad.reason, False, ()), np.empty((0, 0, 0, 3), np.uint8)
+        yield Answer(shown, 0, UNREADABLE, bad.reason, False, ()), _NO_PICTURES
+        return
+    for part, image in enumerate(images):
+        if image.pixels is None:
+            yield Answer(shown, part, UNREADABLE, str(image.reason), False, ()), _NO_PICTURES
+        else:
+            yield _look_up(searched, (shown, part), image.pixels, top)
+
+
+def _look_up(
+    searched: Searched, name: tuple[str, int], pixels: np.ndarray, top: int
+) -> tuple[Answer, np.ndarray]:
     hits, flat = look_up(searched, pixels)
     # In float32, as scores were compared when the set was decided.
     is_copy = len(hits) > 0 and hits["score"][0] >= np.float32(searched.recipe.threshold)
     hits = hits[:top]
     matches = _matches(searched, hits)
-    answer = Answer(shown, COPY if is_copy else NO_COPY, "", flat, matches)
+    answer = Answer(*name, COPY if is_copy else NO_COPY, "", flat, matches)
     return answer, np.concatenate([pixels[None], searched.images.gather(hits["row"])])
 
 

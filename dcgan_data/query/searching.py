@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dcgan_data.cutting import Cut, cut_settings, cutter
 from dcgan_data.errors import BadRequest
 from dcgan_data.formats.dataset import AUTOENCODER, check_stamp
 from dcgan_data.formats.manifest import REJECTED, binary_codes
 from dcgan_data.formats.prepared import ImageRows, PreparedSet
 from dcgan_data.hashing import read_encoder, recipe_views
 from dcgan_data.ops.codes import Encoder, encode_views, network_inputs, spread, to_luma
-from dcgan_data.ops.decode import DecodeSettings
 from dcgan_data.ops.search import code_halves
 from dcgan_data.ops.similarity import align, structure
 from dcgan_data.ops.views import IDENTITY, VIEW, inverse
@@ -34,8 +35,8 @@ HIT = np.dtype([("row", np.int64), ("view", VIEW), ("distance", np.uint8), ("sco
 class Searched:
     """An opened set, ready to be asked."""
 
-    decode: DecodeSettings
-    """How its records became pixels."""
+    cut: Callable[[bytes], Cut]
+    """How its records became images."""
     recipe: DedupRecipe
     """The near rule with the set's own numbers."""
     views: np.ndarray
@@ -66,11 +67,11 @@ def open_searched(out: Path) -> Searched:
     # A set of the exact rule has no views, but its codes can be looked up through them just the same.
     near = dataclasses.replace(recipe.dedup, rule="near")
     views = recipe_views(near, outward=True)
-    table = prepared.manifest(["key", "part", "status", "duplicate_of", "code"])
+    table = prepared.manifest(["key", "part", "status", "duplicate_of", "duplicate_of_part", "code"])
     decoded = pc.not_equal(table["status"], REJECTED)
     codes = binary_codes(table["code"].filter(decoded))
     return Searched(
-        DecodeSettings(recipe.image.size, recipe.image.filter == "quality", recipe.image.max_pixels),
+        cutter(cut_settings(recipe)),
         near,
         views,
         read_encoder(out / AUTOENCODER).through(views),

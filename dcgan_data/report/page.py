@@ -22,6 +22,7 @@ from dcgan_data.formats.staging import REPORT
 from dcgan_data.report import sections
 from dcgan_data.report.audit_page import audit_data, sample_rows
 from dcgan_data.report.bands import score_bands
+from dcgan_data.report.faces import face_facts, face_sheet
 from dcgan_data.report.groups import choose_groups, group_rows, groups_data
 from dcgan_data.report.pictures import contact_sheet, jpeg, png, spread_evenly, thumbnails
 from dcgan_data.report.rows import SetRows, read_rows, read_words
@@ -42,7 +43,9 @@ def write_report(path: Path) -> Path:
     prepared = PreparedSet.open(path)
     rows = read_rows(prepared)
     sheet = contact_sheet(rows.images.gather(spread_evenly(rows.kept)))
+    faces = face_sheet(prepared, rows)
     parts = {
+        "faces": sections.faces_section(faces if faces is None else jpeg(faces), face_facts(prepared)),
         "tiles": sections.tiles(prepared.info),
         "contact": sections.contact_section(jpeg(sheet)),
         "charts": sections.charts_section(prepared.info.deduplication),

@@ -62,6 +62,18 @@ def contact_section(sheet_jpeg: bytes) -> str:
     )
 
 
+def faces_section(sheet_jpeg: bytes | None, facts: Sequence[tuple[str, str]]) -> str:
+    """Crops with what the detector saw; nothing for a set without detected faces."""
+    if sheet_jpeg is None:
+        return ""
+    return (
+        '<h2 id="faces">Faces</h2><p class="note">Kept faces, spread evenly over the set: the detected '
+        "box in yellow, eyes in blue, nose and mouth in pink; the detector's confidence, and the box's longer "
+        f"side in pixels of the photo.</p>{_table(('faces', ''), facts)}"
+        f'<img class="sheet" alt="faces with boxes" src="data:image/jpeg;base64,{base64_text(sheet_jpeg)}">'
+    )
+
+
 def charts_section(found: dict[str, Any]) -> str:
     """Scores, the removal curve and the codes, as far as ``dataset.json`` has them."""
     threshold = found.get("threshold")

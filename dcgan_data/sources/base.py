@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+
+from dcgan_data.errors import BadRequest
+
+FORMATS = ("lsun", "folder", "tar", "zip", "parquet", "cifar", "svhn")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How to open a source, where its content does not say enough."""
+
+    format: str = ""
+    """One of FORMATS; empty: found out from the content."""
+    image_column: str = ""
+    """Of parquet: the column of encoded images; empty: found by name and type."""
+    label_column: str = ""
+    """Of parquet: the column that becomes the label; empty: found by name, or none."""
+
+    def __post_init__(self) -> None:
+        if self.format and self.format not in FORMATS:
+            raise BadRequest(f"format {self.format!r}: unknown; expected one of {', '.join(FORMATS)}")
 
 
 @dataclass(frozen=True)
@@ -16,7 +40,9 @@ class Record:
     data: bytes
     """The encoded image, untouched."""
     error: str = ""
-    """Why ``data`` could not be read; empty if it was."""
+    """Why ``data`` could not be read, as ``word: text``; empty if it was. The manifest's ``reason``."""
+    label: str | None = None
+    """What the source says the picture is: a class, a person's name, a caption; None if it says nothing."""
 
 
 class Shard(Protocol):
@@ -34,14 +60,22 @@ class Source(Protocol):
     """A set of encoded images in a stable order."""
 
     kind: str
-    """For people and for ``dataset.json``: ``lsun`` or ``folder``."""
+    """For people and for ``dataset.json``: one of FORMATS."""
     path: str
-    """Where it is, as an absolute path."""
+    """Where it is, as an absolute path; the pattern if one was given."""
     fingerprint: str
     """Hex digest of the keys and of file sizes: it changes when records are added, removed, renamed or
     replaced by others of another size."""
     passed_over: dict[str, int]
-    """Files that are no images by their name, counted by extension; never silent."""
+    """Files that are no images by their name, counted by extension, and members of archives that are no
+    files (``link``, ``device``); never silent."""
+
+    @property
+    def index(self) -> dict[str, np.ndarray]:
+        """What opening had to work out, to open the same source quickly again; empty if that is quick anyway.
+
+        Plain arrays, for the caller to keep: a source itself never writes anything.
+        """
 
     def __len__(self) -> int:
         """Number of records."""
@@ -67,3 +101,19 @@ def text_key(raw: bytes) -> str:
     So two keys never become one.
     """
     return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def file_prefixes(files: Sequence[Path], root: Path) -> list[str]:
+    """What goes before the keys of each file: nothing if there is one, else its path below ``root``, ``/``.
+
+    So that the members of two archives never have the same key.
+    """
+    if len(files) == 1:
+        return [""]
+    return [f"{text_key(os.fsencode(file.relative_to(root)))}/" for file in files]
+
+
+def directory_label(path: bytes) -> str | None:
+    """The directory of a relative path as its label, as in folders of classes or persons; or None."""
+    directory = os.path.dirname(path)
+    return text_key(directory) if directory else None

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dcgan_data.sources.base import Record, text_key
+import numpy as np
+
+from dcgan_data.sources.base import Record, directory_label, text_key
 
 EXTENSIONS = frozenset(
     b".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2 .j2k".split()
@@ -31,6 +33,7 @@ class FolderSource:
         if limit:
             del self._paths[limit:]
         self.passed_over = dict(sorted(passed_over.items()))
+        self.index: dict[str, np.ndarray] = {}
         digest = hashlib.sha256()
         for path in self._paths:
             digest.update(b"%s\0%d\0" % (path, _size(os.path.join(os.fsencode(root), path))))
@@ -62,12 +65,25 @@ class FolderShard:
     def __iter__(self) -> Iterator[Record]:
         root = os.fsencode(self.root)
         for path in self.paths:
-            key = text_key(path)
+            key, label = text_key(path), directory_label(path)
             try:
                 with open(os.path.join(root, path), "rb") as file:
-                    yield Record(key, file.read())
+                    yield Record(key, file.read(), label=label)
             except OSError as error:
-                yield Record(key, b"", error.strerror or type(error).__name__)
+                yield Record(key, b"", f"unreadable: {error.strerror or type(error).__name__}", label)
+
+
+def foreign_extension(name: bytes) -> str:
+    """The extension of a file that is no image by its name, for counting; empty if it may be one."""
+    extension = os.path.splitext(name)[1].lower()
+    if not extension or extension in EXTENSIONS or extension[1:].isdigit():  # photo.0001 has none
+        return ""
+    return text_key(extension)
+
+
+def is_hidden(name: bytes) -> bool:
+    """Whether a file or directory is left out as if it were not there: ``.x``, and macOS's own."""
+    return name.startswith(b".") or name == b"__MACOSX"
 
 
 def _walk(
@@ -81,7 +97,7 @@ def _walk(
         return
     with os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.startswith(b".") or entry.name == b"__MACOSX":
+            if is_hidden(entry.name):
                 continue
             path = os.path.join(below, entry.name)
             if _is_directory(entry):
@@ -105,9 +121,8 @@ def _size(path: bytes) -> int:
 
 
 def _is_record(entry: os.DirEntry[bytes], passed_over: Counter[str]) -> bool:
-    extension = os.path.splitext(entry.name)[1].lower()
-    if extension and extension not in EXTENSIONS and not extension[1:].isdigit():  # photo.0001 has none
-        passed_over[text_key(extension)] += 1
+    if extension := foreign_extension(entry.name):
+        passed_over[extension] += 1
         return False
     # A link that leads nowhere is a record that cannot be read; pipes and devices are none at all.
     try:

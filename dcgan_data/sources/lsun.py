@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 import lmdb
+import numpy as np
 
 from dcgan_data.errors import BadInput
 from dcgan_data.sources.base import Record, text_key
@@ -29,6 +30,7 @@ class LsunSource:
         root = root.resolve()  # shards travel to workers, whose current directory may be another
         self.path = str(root)
         self.passed_over: dict[str, int] = {}
+        self.index: dict[str, np.ndarray] = {}
         databases = find_databases(root)
         digest = hashlib.sha256()
         self._shards: list[LsunShard] = []

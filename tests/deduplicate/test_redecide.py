@@ -21,7 +21,7 @@ from dcgan_data.verify import verify
 
 Make = Callable[..., DatasetInfo]
 WORK = (
-    "dcgan_data.prepare.decode_square",
+    "dcgan_data.cutting.decode_square",
     "dcgan_data.deduplicate.running.fit",
     "dcgan_data.deduplicate.encoding.encode_shard",
     "dcgan_data.deduplicate.index.index_band",

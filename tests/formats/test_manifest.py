@@ -14,7 +14,9 @@ from dcgan_data.formats.manifest import (
     PAIR_SCHEMA,
     RECORD_SCHEMA,
     empty_decisions,
+    image_names,
     read_table,
+    shown_name,
     table_writer,
 )
 
@@ -33,9 +35,18 @@ box_w: int32
 box_h: int32
 bytes: int64
 sha256: string
+label: string
+face_x: int32
+face_y: int32
+face_w: int32
+face_h: int32
+landmarks: fixed_size_list<element: float>[10]
+confidence: float
+padding: float
 code: fixed_size_binary[16]
 group: int64
 duplicate_of: string
+duplicate_of_part: int32
 view: string
 distance: int32
 score: float
@@ -43,7 +54,9 @@ weight: int32"""
 
 GOLDEN_PAIRS = """\
 key_a: string not null
+part_a: int32 not null
 key_b: string not null
+part_b: int32 not null
 view: string not null
 distance: int32 not null
 score: float
@@ -65,7 +78,8 @@ def test_a_written_set_has_them(finished_set: Path) -> None:
 
 
 def pair(number: int) -> pa.Table:
-    row = {"key_a": f"{number}", "key_b": "b", "view": "identity", "distance": number, "found": "code"}
+    row = {"key_a": f"{number}", "part_a": 0, "key_b": "b", "part_b": 0}
+    row |= {"view": "identity", "distance": number, "found": "code"}
     return pa.Table.from_pylist([row], schema=PAIR_SCHEMA)
 
 
@@ -106,5 +120,18 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert message(path).startswith(f"{path}: not a readable parquet file (")
     pq.write_table(pair(0).drop_columns(["score"]), path)
     assert message(path) == f"{path}: not the expected columns (differing: ['score'])"
-    pq.write_table(pair(0).set_column(4, "score", pa.array([1.0])), path)
+    pq.write_table(pair(0).set_column(6, "score", pa.array([1.0])), path)
     assert message(path) == f"{path}: not the expected columns (differing: types)"
+
+
+def test_images_have_names_of_their_own() -> None:
+    keys, parts = ["a", "a", "a\\\\", "a\\\\", "a p1", "b"], [0, 1, 0, 1, 0, 12]
+    table = pa.table({"key": keys, "part": pa.array(parts, pa.int32())})
+    names = image_names(table["key"], table["part"]).to_pylist()
+    assert len(set(names)) == 6
+    assert names[0] == "a" and names[4] == "a p1", "a whole picture's name is its key"
+
+
+def test_only_faces_are_numbered_for_people() -> None:
+    assert shown_name("a.jpg", 0) == shown_name("a.jpg", None) == "a.jpg"
+    assert shown_name("a.jpg", 2) == "a.jpg (face 2)"

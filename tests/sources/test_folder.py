@@ -32,9 +32,21 @@ def test_order_is_that_of_the_paths_bytes(tmp_path: Path) -> None:
 def test_records_hold_the_files_bytes(tmp_path: Path) -> None:
     source = open_source(fill(tmp_path, "a.jpg", "sub/b.png"), 4)
     assert [list(shard) for shard in source.shards()] == [
-        [Record("a.jpg", b"a.jpg"), Record("sub/b.png", b"sub/b.png")]
+        [Record("a.jpg", b"a.jpg"), Record("sub/b.png", b"sub/b.png", label="sub")]
     ]
-    assert (source.kind, source.path) == ("folder", str(tmp_path))
+    assert (source.kind, source.path, source.index) == ("folder", str(tmp_path), {})
+
+
+def test_the_directory_is_the_label(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg", "anna/1.jpg", "anna/b/2.jpg")
+    (tmp_path / "anna" / "3.jpg").symlink_to("gone")
+    (shard,) = open_source(tmp_path, 4).shards()
+    assert [(record.key, record.label) for record in shard] == [
+        ("a.jpg", None),
+        ("anna/1.jpg", "anna"),
+        ("anna/3.jpg", "anna"),
+        ("anna/b/2.jpg", "anna/b"),
+    ]
 
 
 @pytest.mark.parametrize(("count", "lengths"), [(1, [1]), (4, [4]), (9, [4, 4, 1])])
@@ -87,8 +99,8 @@ def test_links_that_lead_nowhere_are_unreadable_records(tmp_path: Path) -> None:
     found = [record for shard in open_source(tmp_path, 4).shards() for record in shard]
     assert found == [
         Record("a.jpg", b"a.jpg"),
-        Record("dangling.jpg", b"", "No such file or directory"),
-        Record("itself.jpg", b"", "Too many levels of symbolic links"),
+        Record("dangling.jpg", b"", "unreadable: No such file or directory"),
+        Record("itself.jpg", b"", "unreadable: Too many levels of symbolic links"),
     ]
 
 
@@ -103,13 +115,18 @@ def test_pipes_are_no_records_not_even_through_a_link(tmp_path: Path) -> None:
 def test_a_file_that_must_not_be_read(tmp_path: Path) -> None:
     fill(tmp_path, "a.jpg", "b.jpg")
     (tmp_path / "b.jpg").chmod(0)
-    assert list(open_source(tmp_path, 4).shards()[0])[1] == Record("b.jpg", b"", "Permission denied")
+    assert list(open_source(tmp_path, 4).shards()[0])[1] == Record(
+        "b.jpg", b"", "unreadable: Permission denied"
+    )
 
 
 def test_a_file_that_vanished_since(tmp_path: Path) -> None:
     shard = open_source(fill(tmp_path, "a.jpg", "b.jpg"), 4).shards()[0]
     (tmp_path / "a.jpg").unlink()
-    assert list(shard) == [Record("a.jpg", b"", "No such file or directory"), Record("b.jpg", b"b.jpg")]
+    assert list(shard) == [
+        Record("a.jpg", b"", "unreadable: No such file or directory"),
+        Record("b.jpg", b"b.jpg"),
+    ]
 
 
 def test_a_directory_that_must_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,31 @@
+"""What opening a source had to work out (where an archive's members lie), kept to open it quickly again.
+
+It lies in the prepared set, never beside the user's data, and can be lost without harm.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dcgan_data.formats.atomic import atomic_path
+from dcgan_data.formats.dataset import SOURCE_INDEX
+
+
+def read_source_index(out: Path) -> dict[str, np.ndarray] | None:
+    """The arrays that were kept; None if there are none, or none that can be read."""
+    try:
+        with np.load(out / SOURCE_INDEX, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def write_source_index(out: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep the arrays, atomically."""
+    with atomic_path(out / SOURCE_INDEX) as temporary:
+        with temporary.open("wb") as file:  # given a name, numpy would add its own suffix
+            np.savez(file, **arrays)

@@ -1,0 +1,246 @@
+"""What tar and zip sources share: files that hold the images as members, found once and read by range."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from dcgan_data.errors import BadInput
+from dcgan_data.sources.base import Record, file_prefixes, text_key
+from dcgan_data.sources.members import REASONS, Members, Problem, Texts
+
+INDEX_VERSION = 1
+"""Goes up when the same archive is walked to another result: then an older index counts for nothing."""
+_MOST_BYTES = 1 << 30
+"""A larger member is no photo: it is rejected unread."""
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """One file, walked."""
+
+    file: Path
+    """Absolute."""
+    stamp: tuple[int, int]
+    """Its size and time of change (ns) before the walk."""
+    members: Members
+    """Those that are records."""
+    passed_over: dict[str, int]
+    """The others, counted."""
+
+
+class UnreadableMemberError(Exception):
+    """A member's data cannot be had; says why as ``word: text``."""
+
+
+class ArchiveSource(ABC):
+    """The members of some archives that are images by their names, in the order of the files."""
+
+    kind: str
+    columns: ClassVar[np.dtype]
+    """What a member's row is made of."""
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        root: Path,
+        records_per_shard: int,
+        limit: int = 0,
+        index: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """files: absolute, sorted by path bytes. index: that of a source opened before; what in it is not of
+        these files as they are now counts for nothing."""
+        self.path = str(files[0] if len(files) == 1 else root)
+        archives = self._archives(files, limit, index or {})
+        self.index = pack_archives(archives, self.columns)
+        passed_over: Counter[str] = Counter()
+        for archive in archives:
+            passed_over.update(archive.passed_over)
+        self.passed_over = dict(sorted(passed_over.items()))
+        archives = unpack_archives(self.index)  # views of its arrays: nothing is held twice
+        digest = hashlib.sha256()
+        self._shards: list[ArchiveShard] = []
+        left = limit or None
+        for archive, prefix in zip(archives, file_prefixes(files, root), strict=False):
+            count = len(archive.members) if left is None else min(left, len(archive.members))
+            members = archive.members.cut(0, count)
+            digest.update(f"{prefix}\0{count}\0".encode())
+            for numbers in (members.names.bounds, members.names.blob, members.rows["stored_bytes"]):
+                digest.update(np.ascontiguousarray(numbers).data)
+            for start in range(0, count, records_per_shard):
+                part = members.cut(start, start + records_per_shard)
+                self._shards.append(self.shard(str(archive.file), archive.stamp, prefix, part))
+            left = None if left is None else left - count
+        self.fingerprint = digest.hexdigest()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._shards))
+
+    def shards(self) -> Sequence[ArchiveShard]:
+        """Runs of consecutive members of one archive."""
+        return self._shards
+
+    @staticmethod
+    @abstractmethod
+    def walk(file: Path) -> tuple[Members, Counter[str]]:
+        """The members of an archive that are records, and the others, counted. BadInput if it is damaged."""
+
+    @staticmethod
+    @abstractmethod
+    def shard(file: str, stamp: tuple[int, int], prefix: str, members: Members) -> ArchiveShard:
+        """Some of them, to be read."""
+
+    def _archives(self, files: Sequence[Path], limit: int, index: Mapping[str, np.ndarray]) -> list[Archive]:
+        """As many as hold ``limit`` records: each from the index if that knows it as it is, or walked."""
+        known = {archive.file: archive for archive in _known_archives(index, self.columns)}
+        archives: list[Archive] = []
+        found = 0
+        for file in files:
+            stamp = _stamp(os.stat(file))
+            archive = known.get(file)
+            if archive is None or archive.stamp != stamp:
+                members, passed_over = self.walk(file)
+                archive = Archive(file, stamp, members, dict(sorted(passed_over.items())))
+            archives.append(archive)
+            found += len(archive.members)
+            if limit and found >= limit:
+                break
+        return archives
+
+
+@dataclass(frozen=True, eq=False)
+class ArchiveShard(ABC):
+    """Some members of one archive. The file is opened where the shard is read."""
+
+    file: str
+    """The archive."""
+    stamp: tuple[int, int]
+    """Its size and time of change when it was walked: in another one the members lie elsewhere."""
+    prefix: str
+    """Put before every key."""
+    members: Members
+    """Only those of this shard."""
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[Record]:
+        with _open(self.file, self.stamp) as descriptor:
+            for name, label, row in zip(
+                self.members.names, self.members.labels, self.members.rows, strict=True
+            ):
+                key = self.prefix + text_key(name)
+                said = self.read_label(descriptor, row) or label.decode() or None
+                try:
+                    yield Record(key, self._data(descriptor, row), label=said)
+                except UnreadableMemberError as error:
+                    yield Record(key, b"", str(error), said)
+
+    def _data(self, descriptor: int, row: np.void) -> bytes:
+        problem = Problem(int(row["problem"]))
+        if problem != Problem.NONE:
+            raise UnreadableMemberError(REASONS[problem])
+        return self.read(descriptor, row)
+
+    @abstractmethod
+    def read(self, descriptor: int, row: np.void) -> bytes:
+        """A member's data, given the open file; raises UnreadableMemberError."""
+
+    def read_label(self, descriptor: int, row: np.void) -> str:
+        """What another member says of this one; empty if there is none such."""
+        return ""
+
+
+def check_size(size: int) -> None:
+    """UnreadableMemberError if a member is too large to be taken into memory."""
+    if size > _MOST_BYTES:
+        raise UnreadableMemberError(f"too_large: {size:,} bytes, at most {_MOST_BYTES:,} are read")
+
+
+def read_range(descriptor: int, offset: int, count: int) -> bytes:
+    """``count`` bytes at ``offset``; UnreadableMemberError unless they are all there, and not too many."""
+    check_size(count)
+    try:
+        data = os.pread(descriptor, count, offset)
+    except OSError as error:
+        raise UnreadableMemberError(f"unreadable: {error.strerror}") from None
+    if len(data) < count:
+        raise UnreadableMemberError(f"truncated: {len(data):,} of {count:,} bytes are there")
+    return data
+
+
+def pack_archives(archives: Sequence[Archive], columns: np.dtype) -> dict[str, np.ndarray]:
+    """Walked archives as plain arrays, the members of all of them in one table."""
+    files = Texts.of(os.fsencode(archive.file) for archive in archives)
+    passed_over = Texts.of(json.dumps(archive.passed_over).encode() for archive in archives)
+    members = [archive.members for archive in archives]
+    arrays = {
+        "files": files.blob,
+        "file_bounds": files.bounds,
+        "passed_over": passed_over.blob,
+        "passed_over_bounds": passed_over.bounds,
+        "stamps": np.array([archive.stamp for archive in archives], np.int64),
+        "counts": np.array([len(part) for part in members], np.int64),
+        **(members[0] if len(members) == 1 else Members.join(members, columns)).arrays(),
+    }
+    return {**arrays, "digest": _digest(arrays, columns)}
+
+
+def unpack_archives(arrays: Mapping[str, np.ndarray]) -> list[Archive]:
+    """The reverse."""
+    members = Members.from_arrays(arrays)
+    files = Texts(arrays["files"], arrays["file_bounds"])
+    passed_over = Texts(arrays["passed_over"], arrays["passed_over_bounds"])
+    archives = []
+    start = 0
+    for file, (size, changed), others, count in zip(
+        files, arrays["stamps"].tolist(), passed_over, arrays["counts"].tolist(), strict=True
+    ):
+        part = members.cut(start, start + count)
+        archives.append(Archive(Path(os.fsdecode(file)), (size, changed), part, json.loads(others)))
+        start += count
+    return archives
+
+
+def _known_archives(index: Mapping[str, np.ndarray], columns: np.dtype) -> list[Archive]:
+    """What an index knows: nothing unless it is, to the last bit, what was packed with these columns."""
+    arrays = {name: array for name, array in index.items() if name != "digest"}
+    whole = np.array_equal(index.get("digest", np.empty(0)), _digest(arrays, columns))
+    return unpack_archives(arrays) if whole else []
+
+
+def _digest(arrays: Mapping[str, np.ndarray], columns: np.dtype) -> np.ndarray:
+    """uint8 (32,): of the arrays' bytes, their types and shapes, and of how archives are walked."""
+    digest = hashlib.sha256(f"{INDEX_VERSION} {columns}".encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+@contextmanager
+def _open(file: str, stamp: tuple[int, int]) -> Iterator[int]:
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read ({error.strerror}); make it readable") from None
+    try:
+        if _stamp(os.fstat(descriptor)) != stamp:
+            raise BadInput(f"{file}: changed since this run began; leave it as it is and run again")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,125 @@
+"""Tar archives: plain ones, WebDataset's shards, and ImageNet's tar of class tars.
+
+The headers are read once, the data never before a worker needs it. WebDataset: the files of a directory with
+the same name up to the dot are one sample (Aizman et al., 2019), and the one that says what it shows is the
+label. ImageNet: ``ILSVRC2012_img_train.tar`` holds a tar for each class, which is read where it lies.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from dcgan_data.sources.archive import ArchiveShard, ArchiveSource, UnreadableMemberError, read_range
+from dcgan_data.sources.base import directory_label, text_key
+from dcgan_data.sources.folder import foreign_extension
+from dcgan_data.sources.members import PLACE, Members, MembersBuilder, Problem, name_problem, settle
+from dcgan_data.sources.side_files import SideFiles
+from dcgan_data.sources.signatures import is_tar_start
+from dcgan_data.sources.tar_headers import TarFile, walk_files
+
+_MOST_LABEL_BYTES = 1 << 16
+_NO_SIDE_FILE = (0, -1)
+
+
+class TarSource(ArchiveSource):
+    """The pictures of some tar archives."""
+
+    kind = "tar"
+    columns = np.dtype([*PLACE, ("label_offset", np.int64), ("label_bytes", np.int64)])
+    """Where the side file lies that is the label; ``label_bytes`` is negative if there is none."""
+
+    @staticmethod
+    def walk(file: Path) -> tuple[Members, Counter[str]]:
+        """See ArchiveSource. BadInput if it is cut short inside a member, or damaged between members."""
+        with file.open("rb") as stream:
+            walk = _Walk(file, stream)
+            walk.run()
+        return walk.members(), walk.passed_over
+
+    @staticmethod
+    def shard(file: str, stamp: tuple[int, int], prefix: str, members: Members) -> ArchiveShard:
+        """See ArchiveSource."""
+        return TarShard(file, stamp, prefix, members)
+
+
+@dataclass(frozen=True, eq=False)
+class TarShard(ArchiveShard):
+    """Some members of one tar archive."""
+
+    def read(self, descriptor: int, row: np.void) -> bytes:
+        """See ArchiveShard."""
+        return read_range(descriptor, int(row["offset"]), int(row["stored_bytes"]))
+
+    def read_label(self, descriptor: int, row: np.void) -> str:
+        """The text of the side file, at most 64 KiB of it."""
+        if row["label_bytes"] < 0:
+            return ""
+        count = min(int(row["label_bytes"]), _MOST_LABEL_BYTES)
+        try:
+            return read_range(descriptor, int(row["label_offset"]), count).decode("utf-8", "replace").strip()
+        except UnreadableMemberError:  # a fault of the disk: the picture may still be readable
+            return ""
+
+
+class _Walk:
+    """One pass over the headers of an archive."""
+
+    def __init__(self, file: Path, stream: BinaryIO) -> None:
+        self.passed_over: Counter[str] = Counter()
+        self._file, self._stream = file, stream
+        self._records = MembersBuilder(TarSource.columns)
+        self._side_files = SideFiles()
+
+    def run(self) -> None:
+        """Take all members up. If there are tars but no pictures, it is a tar of class tars."""
+        size = os.fstat(self._stream.fileno()).st_size
+        pictures, tars = 0, []
+        for member in walk_files(self._stream, str(self._file), (0, size), self.passed_over):
+            if os.path.splitext(member.name)[1].lower() == b".tar":
+                tars.append(member)
+            elif extension := foreign_extension(member.name):
+                if not self._side_files.add(*member):
+                    self.passed_over[extension] += 1
+            else:
+                self._add(member.name, directory_label(member.name), member)
+                pictures += 1
+        if not pictures:
+            for tar in tars:
+                self._take_class(tar)
+        elif tars:
+            self.passed_over[".tar"] += len(tars)
+
+    def members(self) -> Members:
+        """Those that are records."""
+        found = self._records.build()
+        places, unused = self._side_files.match(found.names)
+        self.passed_over += unused
+        found.rows["label_offset"], found.rows["label_bytes"] = places.T
+        return settle(found)
+
+    def _take_class(self, tar: TarFile) -> None:
+        """All pictures of a class: a tar inside the archive, whose name is their label."""
+        stem = os.path.splitext(tar.name)[0]
+        label = text_key(os.path.basename(stem))
+        self._stream.seek(tar.offset)
+        if not is_tar_start(self._stream.read(min(tar.bytes, tarfile.BLOCKSIZE))):
+            self._add(tar.name, label, tar, Problem.NOT_A_TAR)
+            return
+        where = f"{self._file}: {text_key(tar.name)}"
+        region = (tar.offset, tar.offset + tar.bytes)
+        for member in walk_files(self._stream, where, region, self.passed_over):
+            if extension := foreign_extension(member.name):
+                self.passed_over[extension] += 1
+            else:
+                self._add(stem + b"/" + member.name, label, member, name_problem(member.name))
+
+    def _add(self, name: bytes, label: str | None, member: TarFile, problem: Problem = Problem.NONE) -> None:
+        problem = problem or name_problem(name)
+        self._records.add(name, label, (member.offset, member.bytes, problem, *_NO_SIDE_FILE))
