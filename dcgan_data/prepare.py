@@ -94,17 +94,17 @@ def _prepare_record(
     key, label = record.key, record.label
     if record.error:
         return [Row(key, 0, REJECTED, record.error, shard, None, None, None, label=label)]
-    data = (len(record.data), hashlib.sha256(record.data).hexdigest(), label)
+    count, sha256 = len(record.data), hashlib.sha256(record.data).hexdigest()
     try:
         found = cut(record.data)
     except BadImage as bad:
         size = (bad.width, bad.height)
-        return [Row(key, 0, REJECTED, bad.reason, shard, None, *size, _NO_BOX, *data)]
+        return [Row(key, 0, REJECTED, bad.reason, shard, None, *size, _NO_BOX, count, sha256, label)]
     rows = []
     for part, image in enumerate(found.images):
         row = None if image.pixels is None else writer.append(image.pixels)
         status = REJECTED if row is None else KEPT
-        facts = (found.width, found.height, image.crop, *data, *_face_columns(image))
+        facts = (found.width, found.height, image.crop, count, sha256, label, *_face_columns(image))
         rows.append(Row(key, part, status, image.reason, shard, row, *facts))
     return rows
 

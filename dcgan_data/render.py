@@ -57,9 +57,14 @@ def _is_short(value: Any) -> bool:
 def _passed_over(counts: dict[str, int]) -> list[str]:
     """Files that are no images by their names: the commonest kinds, and how many more there are."""
     common = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"  passed over: {count:,} files named *{kind}" for kind, count in common[:5]]
+    lines = [f"  passed over: {count:,} {_files_of(kind)}" for kind, count in common[:5]]
     rest = sum(count for _, count in common[5:])
-    return [*lines, f"  passed over: {rest:,} files with other names"] if rest else lines
+    return [*lines, f"  passed over: {rest:,} others"] if rest else lines
+
+
+def _files_of(kind: str) -> str:
+    """An extension, or another reason for which a source does not take a file for a picture."""
+    return f"files named *{kind}" if kind.startswith(".") else f"of kind '{kind}'"
 
 
 def set_json(out: Path, info: DatasetInfo) -> str:

@@ -107,7 +107,7 @@ def test_what_a_face_row_says(face_set: Path) -> None:
     first, small, nobody = rows[0], rows[6], rows[5]
     assert 0.8 <= first["confidence"] <= 1 and first["padding"] == 0
     x, y, w, h = (first[f"face_{name}"] for name in "xywh")
-    assert 40 < x and x + w < 280 and 60 < y and y + h < 300, "within the head that was drawn"
+    assert x > 40 and x + w < 280 and y > 60 and y + h < 300, "within the head that was drawn"
     assert first["box_w"] == first["box_h"] >= max(w, h)
     assert first["box_x"] <= x and first["box_x"] + first["box_w"] >= x + w
     right_eye, left_eye, nose, *_ = np.array(first["landmarks"]).reshape(5, 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,4 +29,5 @@ def write_source_index(out: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Keep the arrays, atomically."""
     with atomic_path(out / SOURCE_INDEX) as temporary:
         with temporary.open("wb") as file:  # given a name, numpy would add its own suffix
-            np.savez(file, **arrays)
+            named: dict[str, Any] = dict(arrays)
+            np.savez(file, **named)

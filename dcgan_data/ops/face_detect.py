@@ -22,16 +22,16 @@ YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4
 HAAR_MODEL = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
 
 _YUNET_FACE = 32
-"""Pixels of the network's input that a face needs: of 150 faces of web photos that it is sure of at full size,
-it finds 15 % at 16 pixels (confidence 0.8), 55 % at 20, 87 % at 24, 97 % at 28 and 99 % at 32. What counts is the
-size, not the detail: of faces of 16 pixels enlarged to 32, it finds 98 %."""
+"""Pixels of the network's input that a face needs. Of 150 web photos' faces that it is sure of at full size,
+it finds 15 % at 16 pixels (confidence 0.8), 55 % at 20, 87 % at 24, 97 % at 28 and 99 % at 32. What counts is
+the size, not the detail: of faces of 16 pixels enlarged to 32, it finds 98 %."""
 _SMALLEST_FACE = 12
 """Source pixels below which enlarging helps no more, and no further tiles are looked at."""
 _STEP = 2
 """A scale is at most so many times the one before."""
 _OVERLAP = _STEP * _YUNET_FACE + 8
-"""Pixels that neighbouring tiles share. A face that is whole in no tile is larger, and so large enough for the
-scale before."""
+"""Pixels that neighbouring tiles share. A face that is whole in no tile is larger, and so large enough for
+the scale before."""
 SMALLEST_SIDE = 96
 """Pixels: a tile must hold more than its overlap."""
 _HAAR_FACE = 30
@@ -99,7 +99,7 @@ class Yunet:
         return without_repeats(found, self._overlap)
 
     def _scales(self, long_side: int) -> list[float]:
-        """Pixels a source pixel: from the whole photo in one square to faces of ``min_face`` being large enough."""
+        """Pixels a source pixel: from the whole photo in one square to where ``min_face`` is large enough."""
         whole = min(self._side / long_side, max(1.0, self._finest))
         steps = max(0, math.ceil(math.log(self._finest / whole, _STEP)))
         return [whole, *(whole * (self._finest / whole) ** (step / steps) for step in range(1, steps + 1))]
@@ -109,7 +109,8 @@ class Yunet:
         canvas = self._canvas
         canvas[...] = 0
         part = picture[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
-        canvas[: tile.height, : tile.width] = part[..., ::-1]  # the network was trained on BGR
+        # The network was trained on BGR.
+        canvas[: tile.height, : tile.width] = cv2.cvtColor(part, cv2.COLOR_RGB2BGR)
         rows = self._network.detect(canvas)[1]
         if rows is None:
             return np.empty((0, 15), np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from dcgan_data.ops.face_crop import FaceCrop, centre_side, crop_by_landmarks, c
 from dcgan_data.ops.face_detect import SMALLEST_SIDE, Detection, Detector, Haar, Yunet
 from dcgan_data.ops.face_pose import face_roll, face_yaw
 from dcgan_data.ops.photo import Photo, decode_photo
-from dcgan_data.ops.sharpness import sharpness
+from dcgan_data.ops.sharpness import laplacian_variance
 
 Rectangle = tuple[int, int, int, int]
 """x, y, width, height in source pixels."""
@@ -52,7 +51,7 @@ class FaceSettings:
     max_roll: float
     """Faces tilted by more degrees are rejected; 0 keeps all."""
     min_sharpness: float
-    """Crops whose ``crop_sharpness`` is less are rejected, grey levels; 0 keeps all."""
+    """Crops whose ``laplacian_variance`` is less are rejected; 0 keeps all."""
     max_faces: int
     """So many faces of a photo are kept, the largest; 0 keeps all."""
     quality: bool
@@ -78,8 +77,8 @@ class Face:
     """float32 (5, 2), pixels of the upright source, as ``face_pose.LANDMARKS``; None without YuNet."""
     confidence: float | None = None
     """The detector's."""
-    padding: float = 0.0
-    """Share of the crop that lies outside of the photo, three decimals."""
+    padding: float | None = None
+    """Share of the crop that lies outside of the photo, three decimals; None for a whole picture."""
 
 
 @dataclass(frozen=True)
@@ -179,17 +178,9 @@ class FaceFinder:
         if settings.max_faces and kept >= settings.max_faces:
             return replace(face, reason=f"too_many_faces: {settings.max_faces} larger ones are kept")
         pixels = crop.cut(photo, settings.image_size, settings.quality)
-        if settings.min_sharpness and (found := round(crop_sharpness(pixels), 2)) < settings.min_sharpness:
-            return replace(
-                face, reason=f"face_blurred: sharpness {found:g}, {settings.min_sharpness:g} wanted"
-            )
+        if settings.min_sharpness and (found := round(laplacian_variance(pixels))) < settings.min_sharpness:
+            return replace(face, reason=f"face_blurred: sharpness {found}, {settings.min_sharpness:g} wanted")
         return replace(face, pixels=pixels)
-
-
-def crop_sharpness(pixels: np.ndarray) -> float:
-    """Root mean squared difference between neighbours in luminance, grey levels; pixels: uint8 (S, S, 3)."""
-    size = len(pixels)
-    return math.sqrt(int(sharpness(pixels[None])[0]) / (2 * size * (size - 1)))
 
 
 def _detector(settings: FaceSettings) -> Detector | None:

@@ -13,7 +13,7 @@ import lmdb
 import numpy as np
 
 from dcgan_data.errors import BadInput
-from dcgan_data.sources.base import Record, text_key
+from dcgan_data.sources.base import Record, file_prefixes, text_key
 from dcgan_data.sources.lmdb_keys import DamagedError, OtherLayoutError, walk_keys
 
 
@@ -35,9 +35,8 @@ class LsunSource:
         digest = hashlib.sha256()
         self._shards: list[LsunShard] = []
         left = limit or None
-        for database in databases:
+        for database, prefix in zip(databases, file_prefixes(databases, root), strict=True):
             digest.update(b"%d\0" % (database / "data.mdb").stat().st_size)
-            prefix = "" if len(databases) == 1 else f"{database.relative_to(root).as_posix()}/"
             for first_key, count in _key_blocks(database, records_per_shard, left, digest):
                 self._shards.append(LsunShard(str(database), prefix, first_key, count))
                 left = None if left is None else left - count

@@ -7,6 +7,7 @@ label. ImageNet: ``ILSVRC2012_img_train.tar`` holds a tar for each class, which 
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from collections import Counter
@@ -63,9 +64,24 @@ class TarShard(ArchiveShard):
             return ""
         count = min(int(row["label_bytes"]), _MOST_LABEL_BYTES)
         try:
-            return read_range(descriptor, int(row["label_offset"]), count).decode("utf-8", "replace").strip()
+            text = read_range(descriptor, int(row["label_offset"]), count).decode("utf-8", "replace").strip()
+            return _label_of(text)
         except UnreadableMemberError:  # a fault of the disk: the picture may still be readable
             return ""
+
+
+def _label_of(text: str) -> str:
+    """What a side file says: of a JSON object that has a ``label`` only this, else all of its text."""
+    if not text.startswith("{"):
+        return text
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):  # cut at the most bytes, or no JSON
+        return text
+    if "label" not in content:
+        return text
+    label = content["label"]
+    return "" if label is None else label if isinstance(label, str) else json.dumps(label)
 
 
 class _Walk:

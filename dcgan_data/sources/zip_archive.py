@@ -168,9 +168,19 @@ def _read_labels(file: Path, descriptor: int, row: np.void) -> dict[str, Any] | 
         pairs = [] if content["labels"] is None else content["labels"]
         if not isinstance(pairs, list) or not all(map(_is_label, pairs)):
             raise ValueError("other labels")
-        return dict(pairs)
+        return dict(pairs) if not (names := content.get("label_names")) else _named(pairs, names)
     except (UnreadableMemberError, ValueError, RecursionError) as error:
         raise BadInput(f"{file}: dataset.json: damaged ({error}); expected {_EXPECTED}") from None
+
+
+def _named(pairs: list[Any], names: Any) -> dict[str, Any]:
+    """Numbers as the names that ``export --format stylegan-zip`` lists beside them."""
+    if not isinstance(names, list):
+        raise ValueError("label_names is no list")
+    return {
+        name: names[label] if isinstance(label, int) and 0 <= label < len(names) else label
+        for name, label in pairs
+    }
 
 
 def _is_label(pair: Any) -> bool:

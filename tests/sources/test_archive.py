@@ -73,7 +73,9 @@ def keys(source: Source) -> list[str]:
 
 
 ALL_KEYS = [
-    f"{name}.x/d/{number:03d}.jpg" for name, count in (("a", 6), ("b", 5), ("c", 3)) for number in range(count)
+    f"{name}.x/d/{number:03d}.jpg"
+    for name, count in (("a", 6), ("b", 5), ("c", 3))
+    for number in range(count)
 ]
 
 
@@ -89,7 +91,9 @@ def test_no_shard_spans_two_archives(several: Path) -> None:
     assert [len(shard) for shard in open_source(several, 4).shards()] == [4, 2, 4, 1, 3]
 
 
-@pytest.mark.parametrize(("limit", "archives"), [(2, "a"), (6, "a"), (7, "ab"), (11, "ab"), (13, "abc"), (99, "abc")])
+@pytest.mark.parametrize(
+    ("limit", "archives"), [(2, "a"), (6, "a"), (7, "ab"), (11, "ab"), (13, "abc"), (99, "abc")]
+)
 def test_limit_runs_across_archives(several: Path, walked: list[str], limit: int, archives: str) -> None:
     source = open_source(several, 4, limit)
     assert keys(source) == ALL_KEYS[:limit]

@@ -242,6 +242,26 @@ def test_a_side_files_text_is_cut_at_64_kib(tmp_path: Path) -> None:
     assert found == {"1.jpg": "x" * 65_536, "2.jpg": None}
 
 
+def test_a_json_with_a_label_says_only_that(tmp_path: Path) -> None:
+    """As the export writes it, and others who put a class among more facts."""
+    path = write_tar(
+        tmp_path / "x.tar",
+        *((f"{n}.jpg", b"x") for n in range(5)),
+        ("0.json", b'{"key": "a", "label": "cat"}'),
+        ("1.json", b'{"key": "a", "label": null}'),
+        ("2.json", b'{"label": 7}'),
+        ("3.json", b'{"caption": "a cat"}'),
+        ("4.json", b'{"label": "cut'),
+    )
+    assert labels(path) == {
+        "0.jpg": "cat",
+        "1.jpg": None,
+        "2.jpg": "7",
+        "3.jpg": '{"caption": "a cat"}',
+        "4.jpg": '{"label": "cut',
+    }
+
+
 # A tar of class tars
 
 

@@ -169,6 +169,12 @@ def test_stylegans_labels(tmp_path: Path) -> None:
     assert opened(path).passed_over == {"label of no picture": 1}
 
 
+def test_numbers_with_names(tmp_path: Path) -> None:
+    listed = [["00000/img0.png", 1], ["00000/img1.png", 0], ["00001/img2.png", 2]]
+    path = stylegan(tmp_path / "x.zip", {"labels": listed, "label_names": ["cat", "dog"]})
+    assert list(labels(path).values()) == ["dog", "cat", "2"]
+
+
 @pytest.mark.parametrize("content", [{"labels": None}, {"labels": []}])
 def test_stylegans_sets_without_labels(tmp_path: Path, content: Any) -> None:
     """Their directories are no classes."""
@@ -193,6 +199,7 @@ def test_another_dataset_json_says_nothing(tmp_path: Path) -> None:
         ({"labels": ["ab"]}, "other labels"),
         ({"labels": [["a", None]]}, "other labels"),
         ({"labels": [[1, 2]]}, "other labels"),
+        ({"labels": [["a", 0]], "label_names": {"0": "a"}}, "label_names is no list"),
     ],
 )
 def test_a_damaged_dataset_json(tmp_path: Path, content: Any, why: str) -> None:
