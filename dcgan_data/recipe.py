@@ -80,8 +80,10 @@ class Recipe:
 
 
 FACES = Recipe(name="faces", faces=FacesRecipe(crop="box"), dedup=DedupRecipe(threshold=0.82))
-"""What the command ``faces`` makes if nothing else is asked for; ``pipelines/faces.toml`` says the same. Faces
-are alike: two shots of one person score up to 0.81, copies of one shot 0.85 and more (508 crops, all pairs)."""
+"""What the command ``faces`` makes if nothing else is asked for; ``pipelines/faces.toml`` says the same.
+
+Faces are alike: different shots of a person score up to 0.81, copies of one 0.85 and more (all pairs
+of 508 crops)."""
 
 
 def load_recipe(path: Path) -> Recipe:

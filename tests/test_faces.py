@@ -34,7 +34,7 @@ def photos(
     texture: Callable[..., np.ndarray],
     encoded: Callable[..., bytes],
 ) -> Path:
-    """Two people in one photo, the same as a JPEG, one alone, nobody, somebody far away, and a broken file."""
+    """Two people in a photo, the same as a JPEG, one alone, nobody, somebody far away, and a broken file."""
 
     def scene(seed: int, *heads: tuple[int, int, int, int]) -> np.ndarray:
         canvas = texture(seed, 600, 360).copy()
