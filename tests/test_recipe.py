@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from dcgan_data import recipe
 from dcgan_data.errors import BadRequest
 from dcgan_data.recipe import Recipe, differing_keys, load_recipe, recipe_from_dict
+from dcgan_data.sources import base
 
 PIPELINES = sorted((Path(__file__).parents[1] / "pipelines").glob("*.toml"))
 
@@ -207,3 +209,8 @@ def test_differing_keys_names_both_values() -> None:
         "a (there: 1, asked: None)",
         "b (there: None, asked: {'c': 2})",
     ]
+
+
+def test_formats_are_those_of_the_sources() -> None:
+    """Listed twice: a recipe is read without loading what reads sources."""
+    assert recipe.SOURCE_FORMATS == base.FORMATS

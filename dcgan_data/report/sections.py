@@ -67,7 +67,7 @@ def faces_section(sheet_jpeg: bytes | None, facts: Sequence[tuple[str, str]]) ->
     if sheet_jpeg is None:
         return ""
     return (
-        '<h2 id="faces">Faces</h2><p class="note">Kept faces, spread evenly over the set: the box as detected '
+        '<h2 id="faces">Faces</h2><p class="note">Kept faces, spread evenly over the set: the detected box '
         "in yellow, eyes in blue, nose and mouth in pink; the detector's confidence, and the longer side of "
         f"the box in pixels of the photo.</p>{_table(('faces', ''), facts)}"
         f'<img class="sheet" alt="faces with boxes" src="data:image/jpeg;base64,{base64_text(sheet_jpeg)}">'
