@@ -129,7 +129,9 @@ def faces(
     max_faces: Annotated[
         int | None, typer.Option(help="Only so many faces of a photo, the largest (default: all)")
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Lowest score of copies, 0.5 to 1.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Lowest score of copies, 0.5 to 1 (default: 0.82)")
+    ] = None,
     source_format: FormatOption = None,
     image_size: SizeOption = None,
     limit: LimitOption = None,

@@ -22,9 +22,10 @@ if TYPE_CHECKING:  # names only: rendering needs none of these modules at run ti
 
 def prepared_set(out: Path, info: DatasetInfo, verbose: bool) -> str:
     """What was made, and what to do next."""
-    counts = info.counts
+    counts, records = info.counts, info.source["records"]
+    several = "" if records == counts.read else f" from {records:,} records"
     lines = [
-        f"{out}: {counts.read:,} read = {counts.kept:,} kept + {counts.duplicate:,} duplicates "
+        f"{out}: {counts.read:,} read{several} = {counts.kept:,} kept + {counts.duplicate:,} duplicates "
         f"+ {counts.rejected:,} rejected, {info.image_size}x{info.image_size} px",
         *(f"  rejected: {reason} {count:,}" for reason, count in info.rejected.items()),
         *_passed_over(info.source["passed_over"]),
@@ -71,6 +72,7 @@ def set_json(out: Path, info: DatasetInfo) -> str:
     """The same for a script: the counts, and what ``dataset.json`` says beside them."""
     values = {
         "out": str(out),
+        "records": info.source["records"],
         **vars(info.counts),
         "rejected_by_reason": info.rejected,
         "image_size": info.image_size,

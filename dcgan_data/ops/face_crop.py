@@ -17,6 +17,8 @@ from dcgan_data.ops.crop import Box, Rect, reduction_for
 from dcgan_data.ops.decode import resize_square
 from dcgan_data.ops.photo import Photo
 
+_CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+"""Of a square round (0, 0): clockwise from top left."""
 _MARGIN = 2
 """Pixels round a turned square that interpolation may touch."""
 
@@ -82,7 +84,7 @@ class TurnedCrop:
     """A square at any angle and of any size, in source pixels."""
 
     corners: np.ndarray
-    """float64 (4, 2): top left, top right, bottom right, bottom left, as the upright face has them."""
+    """float64 (4, 2): top left, top right, bottom right, bottom left of the upright face."""
     reduction: int
     """Of the scaled decode that is fine enough."""
 
@@ -108,22 +110,8 @@ class TurnedCrop:
         return min(1.0, max(0.0, 1 - inside / area))
 
     def cut(self, photo: Photo, size: int, quality: bool) -> np.ndarray:
-        """uint8 (size, size, 3) with size <= side.
-
-        Whole-pixel averages first, to two to four times the size; then the turn, at steps of at most
-        a pixel, so that it skips none; then averages again.
-        """
-        corners = (self.corners - (photo.left, photo.top)) / photo.reduction
-        side = float(np.linalg.norm(corners[1] - corners[0]))
-        factor = max(1, int(side / (2 * size)))
-        left, top = (math.floor(edge) - _MARGIN * factor for edge in corners.min(axis=0))
-        across, down = (math.ceil(length / factor) + 2 * _MARGIN + 1 for length in np.ptp(corners, axis=0))
-        region = _region(photo.pixels, Rect(left, top, across * factor, down * factor))
-        if factor > 1:
-            region = cv2.resize(region, (across, down), interpolation=cv2.INTER_AREA)
-        fine = max(2, math.ceil(side / factor / size)) * size
-        turned = _turn(region, (corners - (left, top)) / factor, fine)
-        return resize_square(turned, size, quality)
+        """uint8 (size, size, 3) with size <= side: turned at twice the size or finer, then resized."""
+        return resize_square(turned_square(photo, self.corners, 2 * size), size, quality)
 
 
 def crop_round_box(box: Rect, margin: float, size: int, quality: bool, photo: Photo) -> StraightCrop:
@@ -166,18 +154,50 @@ def aligned_square(landmarks: np.ndarray) -> np.ndarray:
     own right and left. Returns float64 (4, 2): corners of the square, clockwise from the upright face's top
     left. The person's right is the picture's left: nothing is mirrored.
     """
-    right_eye, left_eye, _, right_mouth, left_mouth = np.asarray(landmarks, np.float64)
-    eyes, mouth = (right_eye + left_eye) / 2, (right_mouth + left_mouth) / 2
-    across, up = left_eye - right_eye, eyes - mouth
-    # Two estimates of the face's direction to the right: the line between the eyes, and the line up, turned
-    # clockwise as the picture shows it (y points down).
+    eyes, across, up = _eyes_and_up(landmarks)
+    side = max(4.0 * float(np.linalg.norm(across)), 3.6 * float(np.linalg.norm(up)))
+    return square_at(eyes - 0.1 * up, upright_direction(landmarks), side)
+
+
+def upright_direction(landmarks: np.ndarray) -> np.ndarray:
+    """float64 (2,), of length 1: where the picture's right is once the face is upright; landmarks: (5, 2)."""
+    _, across, up = _eyes_and_up(landmarks)
+    # Two estimates: the line between the eyes, and the line up, turned clockwise as the picture shows it
+    # (y points down).
     direction = across + np.array([-up[1], up[0]])
     length = float(np.linalg.norm(direction))
-    right = direction / length if length else np.array([1.0, 0.0])
+    return direction / length if length else np.array([1.0, 0.0])
+
+
+def square_at(centre: np.ndarray, right: np.ndarray, side: float) -> np.ndarray:
+    """float64 (4, 2): corners of a square, from the one above left of ``centre`` if ``right`` were (1, 0)."""
     down = np.array([-right[1], right[0]])
-    centre = eyes - 0.1 * up
-    half = max(4.0 * float(np.linalg.norm(across)), 3.6 * float(np.linalg.norm(up))) / 2
-    return np.array([centre + half * (i * right + j * down) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
+    return np.stack([centre + side / 2 * (i * right + j * down) for i, j in _CORNERS])
+
+
+def turned_square(photo: Photo, corners: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (Q, Q, 3), upright: the square with these corners, float64 (4, 2), in source pixels.
+
+    Q is ``size``, or twice that if a pixel would be left out otherwise: whole pixels are averaged first, down
+    to one to two times the size, and then the square is turned at steps of a pixel or less.
+    """
+    corners = (corners - (photo.left, photo.top)) / photo.reduction
+    side = float(np.linalg.norm(corners[1] - corners[0]))
+    factor = max(1, int(side / size))
+    left, top = (math.floor(edge) - _MARGIN * factor for edge in corners.min(axis=0))
+    across, down = (math.ceil(length / factor) + 2 * _MARGIN + 1 for length in np.ptp(corners, axis=0))
+    region = _region(photo.pixels, Rect(left, top, across * factor, down * factor))
+    if factor > 1:
+        region = cv2.resize(region, (across, down), interpolation=cv2.INTER_AREA)
+    fine = max(1, math.ceil(side / factor / size)) * size
+    return _turn(region, (corners - (left, top)) / factor, fine)
+
+
+def _eyes_and_up(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Between the eyes; from the right to the left eye; from the mouth to the eyes. Float64 (2,) each."""
+    right_eye, left_eye, _, right_mouth, left_mouth = np.asarray(landmarks, np.float64)
+    eyes, mouth = (right_eye + left_eye) / 2, (right_mouth + left_mouth) / 2
+    return eyes, left_eye - right_eye, eyes - mouth
 
 
 def _side(corners: np.ndarray) -> int:

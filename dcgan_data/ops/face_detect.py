@@ -47,7 +47,8 @@ class Detection(NamedTuple):
     box: Rect
     """Whole source pixels of the upright photo; may reach outside."""
     landmarks: np.ndarray | None
-    """float32 (5, 2), quarters of a source pixel, in the order of ``face_pose.LANDMARKS``. None for Haar."""
+    """float32 (5, 2), quarters of a source pixel, in the order of ``face_pose.LANDMARKS``; None for Haar. As
+    ``detect`` gives them they are rough: see ``face_landmarks``."""
     confidence: float
     """Three decimals. YuNet: 0 to 1. Haar: a sum of weights without an upper end."""
 
@@ -62,6 +63,29 @@ class Detector(Protocol):
         """All faces, however small, the most certain first."""
 
 
+class _View(NamedTuple):
+    """A piece of a photo as a detector gets to see it."""
+
+    picture: np.ndarray
+    """uint8 (H, W, 3), RGB."""
+    origin: np.ndarray
+    """float64 (2,): where in the source it begins."""
+    step: np.ndarray
+    """float64 (2,): source pixels of a pixel, across and down."""
+    inner_edges: tuple[bool, bool, bool, bool]
+    """Whether the photo goes on to the left, above, to the right and below."""
+
+    def to_source(self, places: np.ndarray) -> np.ndarray:
+        """float64 (N, 2): places in the picture as places in the upright source."""
+        return np.asarray(places * self.step + self.origin, np.float64)
+
+    def rect_in_source(self, box: np.ndarray) -> Rect:
+        """Whole source pixels of x, y, width, height, float64 (4,), in the picture."""
+        x, y = self.to_source(box[:2])
+        width, height = box[2:] * self.step
+        return Rect(round(float(x)), round(float(y)), round(float(width)), round(float(height)))
+
+
 class Yunet:
     """Wu, Peng and Yu 2023. The whole photo is looked at at one fixed size, then tiles of large photos.
 
@@ -71,56 +95,67 @@ class Yunet:
     """
 
     def __init__(self, side: int, confidence: float, overlap: float, min_face: int) -> None:
-        """See ``faces.FaceSettings``; BadInput if the model is missing or is not the one expected."""
+        """See ``faces.FaceSettings``; BadInput as ``yunet_network``."""
         self._side = side
         self._confidence = confidence
         self._overlap = overlap
+        self._min_face = min_face
         self._finest = _YUNET_FACE / max(min_face, _SMALLEST_FACE)
-        model = np.frombuffer(_yunet_model(), np.uint8)
         # Half a unit of the last decimal less: what is rounded up to the threshold is in.
-        self._network = cv2.FaceDetectorYN.create(
-            "onnx", model, np.empty(0, np.uint8), (side, side), confidence - 0.0005, overlap
-        )
+        self._network = yunet_network(side, max(0.0, confidence - 0.0005), overlap)
         self._canvas = np.zeros((side, side, 3), np.uint8)
 
     def reduction(self, width: int, height: int) -> int:
         """The largest reduction of a photo of width x height that leaves what ``detect`` looks at."""
-        finest = self._scales(max(width, height))[-1]
+        finest = self._scales(width, height)[-1]
         return next((step for step in REDUCTIONS if step * finest <= 1), 1)
 
     def detect(self, photo: Photo) -> list[Detection]:
         """All faces, however small, the most certain first."""
         found: list[Detection] = []
-        for scale in self._scales(max(photo.width, photo.height)):
-            picture = _scaled(photo, scale)
-            for tile in _tiles(picture.shape[1], picture.shape[0], self._side):
-                found += [_to_source(row, photo, picture) for row in self._look(picture, tile)]
+        for scale in self._scales(photo.width, photo.height):
+            for view in self._views(photo, scale * photo.reduction):
+                found += self._look(view)
         found = [face for face in found if face.confidence >= self._confidence and _is_on(face.box, photo)]
         return without_repeats(found, self._overlap)
 
-    def _scales(self, long_side: int) -> list[float]:
+    def _scales(self, width: int, height: int) -> list[float]:
         """Pixels a source pixel: from the whole photo in one square to where ``min_face`` is large enough."""
-        whole = min(self._side / long_side, max(1.0, self._finest))
-        steps = max(0, math.ceil(math.log(self._finest / whole, _STEP)))
-        return [whole, *(whole * (self._finest / whole) ** (step / steps) for step in range(1, steps + 1))]
+        whole = min(self._side / max(width, height), max(1.0, self._finest))
+        # Nothing but the whole of a strip that no such face fits into.
+        finest = self._finest if 2 * min(width, height) >= self._min_face else whole
+        steps = max(0, math.ceil(math.log(finest / whole, _STEP)))
+        return [whole, *(whole * (finest / whole) ** (step / steps) for step in range(1, steps + 1))]
 
-    def _look(self, picture: np.ndarray, tile: Rect) -> np.ndarray:
-        """float32 (N, 15) of box, landmarks, confidence in pixels of the picture; cut faces are left out."""
-        canvas = self._canvas
-        canvas[...] = 0
-        part = picture[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+    def _views(self, photo: Photo, scale: float) -> Iterator[_View]:
+        """All of a photo at ``scale``, in squares of ``side`` pixels that share ``_OVERLAP`` or more."""
+        height, width = photo.pixels.shape[:2]
+        # Rounding must not cut a photo that fits into one square.
+        reach, overlap = math.floor(self._side / scale + 1e-6), math.ceil(_OVERLAP / scale)
+        for y in _starts(height, reach, overlap):
+            for x in _starts(width, reach, overlap):
+                yield _view(photo, Rect(x, y, min(reach, width), min(reach, height)), scale, self._side)
+
+    def _look(self, view: _View) -> list[Detection]:
+        """The faces in a view, but for those cut by an edge of it that is none of the photo."""
+        columns, rows = view.picture.shape[1::-1]
+        self._canvas[...] = 0
         # The network was trained on BGR.
-        canvas[: tile.height, : tile.width] = cv2.cvtColor(part, cv2.COLOR_RGB2BGR)
-        rows = self._network.detect(canvas)[1]
-        if rows is None:
-            return np.empty((0, 15), np.float32)
-        height, width = picture.shape[:2]
-        x, y, right, bottom = rows[:, 0], rows[:, 1], rows[:, 0] + rows[:, 2], rows[:, 1] + rows[:, 3]
-        cut = (x < 1) & (tile.x > 0) | (y < 1) & (tile.y > 0)
-        cut |= (right > tile.width - 1) & (tile.x + tile.width < width)
-        cut |= (bottom > tile.height - 1) & (tile.y + tile.height < height)
-        corner = (tile.x, tile.y)
-        return rows[~cut] + np.array([*corner, 0, 0, *(corner * 5), 0], np.float32)
+        self._canvas[:rows, :columns] = cv2.cvtColor(view.picture, cv2.COLOR_RGB2BGR)
+        faces = self._network.detect(self._canvas)[1]
+        if faces is None:
+            return []
+        x, y, right, bottom = faces[:, 0], faces[:, 1], faces[:, 0] + faces[:, 2], faces[:, 1] + faces[:, 3]
+        cuts = (x < 1, y < 1, right > columns - 1, bottom > rows - 1)
+        whole = ~np.any([cut & inner for cut, inner in zip(cuts, view.inner_edges, strict=True)], axis=0)
+        return [
+            Detection(
+                view.rect_in_source(face[:4].astype(np.float64)),
+                round_landmarks(view.to_source(face[4:14].reshape(5, 2).astype(np.float64))),
+                round(float(face[14]), 3),
+            )
+            for face in faces[whole]
+        ]
 
 
 class Haar:
@@ -141,15 +176,16 @@ class Haar:
 
     def detect(self, photo: Photo) -> list[Detection]:
         """All faces, however small, the most certain first."""
-        picture = _scaled(photo, self._scale)
-        grey = cv2.equalizeHist(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+        height, width = photo.pixels.shape[:2]
+        view = _view(photo, Rect(0, 0, width, height), self._scale * photo.reduction, max(width, height))
+        grey = cv2.equalizeHist(cv2.cvtColor(view.picture, cv2.COLOR_RGB2GRAY))
         boxes, _, weights = self._cascade.detectMultiScale3(
             grey, scaleFactor=1.1, minNeighbors=5, minSize=(24, 24), outputRejectLevels=True
         )
-        found = []
-        for box, weight in zip(boxes, np.ravel(weights), strict=True):
-            rect = _rect(np.asarray(box, np.float64), photo, picture)
-            found.append(Detection(rect, None, round(float(weight), 3)))
+        found = [
+            Detection(view.rect_in_source(np.asarray(box, np.float64)), None, round(float(weight), 3))
+            for box, weight in zip(boxes, np.ravel(weights), strict=True)
+        ]
         return without_repeats([face for face in found if face.confidence >= self._confidence], self._overlap)
 
 
@@ -177,52 +213,45 @@ def _same(a: Rect, b: Rect, overlap: float) -> bool:
 
 
 def _is_on(box: Rect, photo: Photo) -> bool:
-    """Whether there is a box, and its centre lies on the photo."""
+    """Whether there is a box, its centre lies on the photo, and it is not far larger than the photo."""
     x, y = 2 * box.x + box.width, 2 * box.y + box.height
-    return min(box.width, box.height) > 0 and 0 <= x < 2 * photo.width and 0 <= y < 2 * photo.height
+    most = 2 * max(photo.width, photo.height)
+    possible = min(box.width, box.height) > 0 and max(box.width, box.height) < most
+    return possible and 0 <= x < 2 * photo.width and 0 <= y < 2 * photo.height
 
 
-def _tiles(width: int, height: int, side: int) -> Iterator[Rect]:
-    """Squares of ``side`` pixels, or less, that cover a picture; neighbours share ``_OVERLAP`` or more."""
-    for y in _starts(height, side):
-        for x in _starts(width, side):
-            yield Rect(x, y, min(side, width), min(side, height))
-
-
-def _starts(length: int, side: int) -> list[int]:
+def _starts(length: int, reach: int, overlap: int) -> list[int]:
     """Where tiles begin: spread evenly from the first pixel on, the last one ending with the last pixel."""
-    count = max(1, math.ceil((length - _OVERLAP) / (side - _OVERLAP)))
-    return [(length - side) * number // max(1, count - 1) if count > 1 else 0 for number in range(count)]
+    if length <= reach:
+        return [0]
+    count = math.ceil((length - overlap) / (reach - overlap))
+    return [(length - reach) * number // (count - 1) for number in range(count)]
 
 
-def _scaled(photo: Photo, scale: float) -> np.ndarray:
-    """uint8 (H, W, 3): the photo at so many pixels a source pixel."""
-    height, width = photo.pixels.shape[:2]
-    factor = scale * photo.reduction
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    if size == (width, height):
-        return photo.pixels
-    return cv2.resize(photo.pixels, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+def _view(photo: Photo, tile: Rect, scale: float, most: int) -> _View:
+    """Part of ``photo.pixels`` at so many pixels a pixel, at most ``most`` across and down."""
+    x, y, width, height = tile
+    part = photo.pixels[y : y + height, x : x + width]
+    columns, rows = (min(most, max(1, round(length * scale))) for length in (width, height))
+    if (columns, rows) != (width, height):
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        part = cv2.resize(part, (columns, rows), interpolation=how)
+    step = np.array([width / columns, height / rows]) * photo.reduction
+    origin = np.array([photo.left + x * photo.reduction, photo.top + y * photo.reduction], np.float64)
+    across, down = photo.pixels.shape[1::-1]
+    return _View(part, origin, step, (x > 0, y > 0, x + width < across, y + height < down))
 
 
-def _places(points: np.ndarray, photo: Photo, picture: np.ndarray) -> np.ndarray:
-    """Places in ``_scaled``'s picture, (N, 2), as places in the upright source, float64 (N, 2)."""
-    (height, width), (rows, columns) = photo.pixels.shape[:2], picture.shape[:2]
-    scale = np.array([width / columns, height / rows]) * photo.reduction
-    return np.asarray(points * scale + (photo.left, photo.top), np.float64)
+def round_landmarks(landmarks: np.ndarray) -> np.ndarray:
+    """float32, to quarters of a pixel."""
+    rounded: np.ndarray = np.rint(4 * landmarks) / 4
+    return rounded.astype(np.float32)
 
 
-def _rect(box: np.ndarray, photo: Photo, picture: np.ndarray) -> Rect:
-    """x, y, width, height in ``_scaled``'s picture, float64 (4,), as whole source pixels."""
-    corners = _places(np.stack([box[:2], box[:2] + box[2:]]), photo, picture)
-    return Rect(*(round(float(place)) for place in (*corners[0], *(corners[1] - corners[0]))))
-
-
-def _to_source(row: np.ndarray, photo: Photo, picture: np.ndarray) -> Detection:
-    """One row of YuNet, in source pixels, rounded: the last bits of its floats differ between machines."""
-    landmarks = _places(row[4:14].reshape(5, 2).astype(np.float64), photo, picture)
-    rect = _rect(row[:4].astype(np.float64), photo, picture)
-    return Detection(rect, (np.rint(4 * landmarks) / 4).astype(np.float32), round(float(row[14]), 3))
+def yunet_network(side: int, confidence: float, overlap: float) -> cv2.FaceDetectorYN:
+    """YuNet for side x side pixels; BadInput if its file is missing or is not the one expected."""
+    model, no_settings = np.frombuffer(_yunet_model(), np.uint8), np.empty(0, np.uint8)
+    return cv2.FaceDetectorYN.create("onnx", model, no_settings, (side, side), confidence, overlap)
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from dcgan_data.ops.crop import reduction_for
 from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.face_crop import FaceCrop, centre_side, crop_by_landmarks, crop_centre, crop_round_box
 from dcgan_data.ops.face_detect import SMALLEST_SIDE, Detection, Detector, Haar, Yunet
+from dcgan_data.ops.face_landmarks import LandmarkFinder
 from dcgan_data.ops.face_pose import face_roll, face_yaw
 from dcgan_data.ops.photo import Photo, decode_photo
 from dcgan_data.ops.sharpness import laplacian_variance
@@ -74,7 +75,8 @@ class Face:
     box: Rectangle | None = None
     """x, y, width, height of what was detected; None if nothing was looked for."""
     landmarks: np.ndarray | None = None
-    """float32 (5, 2), pixels of the upright source, as ``face_pose.LANDMARKS``; None without YuNet."""
+    """float32 (5, 2), pixels of the upright source, as ``face_pose.LANDMARKS``; None without YuNet. Rough
+    unless they decided about the crop: see ``face_landmarks``."""
     confidence: float | None = None
     """The detector's."""
     padding: float | None = None
@@ -101,6 +103,7 @@ class FaceFinder:
         _check(settings)
         self._settings = settings
         self._detector = _detector(settings)
+        self._landmarks = _landmark_finder(settings)
 
     def find(self, data: bytes) -> FacePhoto:
         """Every face of an encoded photo; BadImage if it cannot be decoded or shows none."""
@@ -131,6 +134,9 @@ class FaceFinder:
         if not found:
             raise BadImage(f"no_face: {settings.detector} finds none", photo.width, photo.height)
         found.sort(key=lambda face: -face.box.width * face.box.height)
+        if self._landmarks:
+            refine, least = self._landmarks.refine, settings.min_face
+            found = [refine(photo, face) if _longer(face) >= least else face for face in found]
         crops = [self._crop(face, photo) for face in found]
         return photo, [
             (crop, self._planned(face, crop, photo)) for face, crop in zip(found, crops, strict=True)
@@ -154,9 +160,8 @@ class FaceFinder:
         return Face(None, reason, crop.bounds, found.box, found.landmarks, found.confidence, padding)
 
     def _too_small(self, found: Detection | None, crop: FaceCrop) -> str | None:
-        longer = max(found.box.width, found.box.height) if found else self._settings.min_face
-        if longer < self._settings.min_face:
-            return f"face_too_small: {longer} pixels, {self._settings.min_face} wanted"
+        if found and _longer(found) < self._settings.min_face:
+            return f"face_too_small: {_longer(found)} pixels, {self._settings.min_face} wanted"
         if crop.side < self._settings.image_size:  # nothing is ever enlarged
             return f"face_too_small: {crop.side} pixels to crop, {self._settings.image_size} wanted"
         return None
@@ -189,6 +194,17 @@ def _detector(settings: FaceSettings) -> Detector | None:
     if settings.detector == "haar":
         return Haar(settings.confidence, settings.overlap, settings.min_face)
     return Yunet(settings.detection_side, settings.confidence, settings.overlap, settings.min_face)
+
+
+def _landmark_finder(settings: FaceSettings) -> LandmarkFinder | None:
+    """Only where landmarks decide about a crop: a closer look takes as long as finding the face."""
+    if settings.crop == "aligned" or (settings.crop == "box" and (settings.max_yaw or settings.max_roll)):
+        return LandmarkFinder()
+    return None
+
+
+def _longer(face: Detection) -> int:
+    return max(face.box.width, face.box.height)
 
 
 def _check(settings: FaceSettings) -> None:

@@ -25,7 +25,7 @@ def face_sheet(prepared: PreparedSet, rows: SetRows) -> np.ndarray | None:
 
     None if the set holds no detected faces.
     """
-    crop = prepared.info.recipe["faces"]["crop"]
+    crop = prepared.info.recipe.get("faces", {}).get("crop", "none")
     if crop not in ("box", "aligned") or not len(rows.kept):
         return None
     chosen = spread_evenly(rows.kept, COLUMNS * ROWS)

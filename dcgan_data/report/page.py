@@ -45,7 +45,7 @@ def write_report(path: Path) -> Path:
     sheet = contact_sheet(rows.images.gather(spread_evenly(rows.kept)))
     faces = face_sheet(prepared, rows)
     parts = {
-        "faces": sections.faces_section(faces if faces is None else jpeg(faces), face_facts(prepared)),
+        "faces": "" if faces is None else sections.faces_section(jpeg(faces), face_facts(prepared)),
         "tiles": sections.tiles(prepared.info),
         "contact": sections.contact_section(jpeg(sheet)),
         "charts": sections.charts_section(prepared.info.deduplication),

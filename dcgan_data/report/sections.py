@@ -62,10 +62,8 @@ def contact_section(sheet_jpeg: bytes) -> str:
     )
 
 
-def faces_section(sheet_jpeg: bytes | None, facts: Sequence[tuple[str, str]]) -> str:
-    """Crops with what the detector saw; nothing for a set without detected faces."""
-    if sheet_jpeg is None:
-        return ""
+def faces_section(sheet_jpeg: bytes, facts: Sequence[tuple[str, str]]) -> str:
+    """Crops with what the detector saw."""
     return (
         '<h2 id="faces">Faces</h2><p class="note">Kept faces, spread evenly over the set: the detected box '
         "in yellow, eyes in blue, nose and mouth in pink; the detector's confidence, and the longer side of "
