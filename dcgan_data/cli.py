@@ -26,6 +26,8 @@ from dcgan_data.errors import DcganDataError
 
 _FULL_OR_FAILING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """What a disk says that is full, over a quota, read-only or failing: no bug of ours."""
+_OF_PATHS = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
+"""What is said of a path that a person gave, or of a file that lies in our way."""
 
 
 class _Group(TyperGroup):
@@ -38,13 +40,13 @@ class _Group(TyperGroup):
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
-            if error.errno not in _FULL_OR_FAILING:
+            if error.errno in _FULL_OR_FAILING:
+                advice = "what is finished is kept: make room or mend it, and give the same command again"
+            elif error.errno in _OF_PATHS and error.filename:
+                advice = "mend it, or choose another path"
+            else:
                 raise
-            print(
-                f"error: {error.filename or 'writing'}: {error.strerror}; what is finished is kept: "
-                "make room or mend it, and give the same command again",
-                file=sys.stderr,
-            )
+            print(f"error: {error.filename or 'writing'}: {error.strerror}; {advice}", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print(

@@ -12,6 +12,7 @@ import typer
 SourceArgument = Annotated[
     Path,
     typer.Argument(
+        readable=False,  # what cannot be read is explained by who reads it
         metavar="SRC",
         help="LSUN LMDB, folder, tar, zip, parquet, ... of images, or a prepared set.",
         show_default=False,

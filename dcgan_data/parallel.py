@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,9 +38,14 @@ def run_tasks(
     even if this process is killed. Closing the generator ends the workers.
     BadInput if a worker process dies, for example because memory ran out.
     """
-    parallel = joblib.Parallel(n_jobs=min(workers, max(len(tasks), 1)), return_as="generator_unordered")
+    parallel = joblib.Parallel(
+        n_jobs=min(workers, max(len(tasks), 1)),
+        return_as="generator_unordered",
+        initializer=_start_worker,
+        initargs=(os.getpid(),),
+    )
     try:
-        yield from parallel(joblib.delayed(_run)(function, task, hold, os.getpid()) for task in tasks)
+        yield from parallel(joblib.delayed(_run)(function, task, hold) for task in tasks)
     except TerminatedWorkerError:
         raise BadInput(
             "a worker process died, perhaps for lack of memory; what is finished is kept: "
@@ -49,23 +53,20 @@ def run_tasks(
         ) from None
 
 
-def _run(function: Callable[..., Result], task: tuple[Any, ...], hold: Path | None, parent: int) -> Result:
-    if os.getpid() != parent:
-        # Ctrl-C reaches the whole process group; the parent alone decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _die_with(parent)
+def _run(function: Callable[..., Result], task: tuple[Any, ...], hold: Path | None) -> Result:
     with shared_by_worker(hold) if hold else nullcontext():
         return function(*task)
 
 
-@cache
-def _die_with(parent: int) -> None:
+def _start_worker(parent: int) -> None:
+    """What a worker process does before its first task, if it ever gets one."""
+    # Ctrl-C reaches the whole process group; the parent alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
     """End this worker as soon as its parent is gone: else it would go on writing beside the next run."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        os._exit(1)
-
-    if os.getppid() == parent:  # a cluster's worker has another parent, which looks after it
-        threading.Thread(target=watch, daemon=True).start()
+    while os.getppid() == parent:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    os._exit(1)

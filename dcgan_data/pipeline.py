@@ -119,7 +119,7 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
         if job.in_place:
             otherwise = ", or decide otherwise with --overwrite"
         raise BadRequest(
-            f"{job.out}: holds an unfinished run of another job: {'; '.join(differing)}; "
+            f"{job.out}: holds an unfinished run of another job: {_shown(differing)}; "
             f"finish that one{otherwise}"
         )
     reporter.say(f"{job.out}: going on with an unfinished run")
@@ -202,9 +202,15 @@ def _finished(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo | None:
         command = "prepare" if plan.recipe.dedup.rule == "none" else "dedup"
         hint = f" ('dcgan-data {command} {job.out}' with the same options decides anew without decoding)"
     raise BadRequest(
-        f"{job.out}: complete, but made otherwise: {'; '.join(differing)}; "
+        f"{job.out}: complete, but made otherwise: {_shown(differing)}; "
         f"choose another --out, or replace it with --overwrite{hint}"
     )
+
+
+def _shown(differing: list[str]) -> str:
+    """What differs, for a person, to whom two hashes say nothing."""
+    changed = "the source (its records' keys or sizes are others)"
+    return "; ".join(changed if item.startswith("source.fingerprint") else item for item in differing)
 
 
 def _stage_in_place(plan: Plan, prepared: PreparedSet, staging: Staging, note: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,7 +66,7 @@ class Job:
     @property
     def in_place(self) -> bool:
         """Whether the set is its own source."""
-        return self.source.resolve() == self.out.resolve()
+        return os.path.realpath(self.source) == os.path.realpath(self.out)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def default_out(source: Path) -> Path:
 
 def free_bytes(out: Path) -> int:
     """Free space where ``out`` is or will be."""
-    existing = next(path for path in (out.resolve(), *out.resolve().parents) if path.exists())
+    real = Path(os.path.realpath(out))  # never an error, not even for links in a circle
+    existing = next(path for path in (real, *real.parents) if path.exists())
     return shutil.disk_usage(existing).free
 
 
@@ -156,7 +158,7 @@ def _open_against(job: Job) -> PreparedSet:
     assert job.against
     if job.recipe.dedup.rule != "near":
         raise BadRequest(f"--against {job.against}: needs the rule 'near', not '{job.recipe.dedup.rule}'")
-    if job.against.resolve() in (job.out.resolve(), job.source.resolve()):
+    if os.path.realpath(job.against) in (os.path.realpath(job.out), os.path.realpath(job.source)):
         raise BadRequest(f"--against {job.against}: is the set itself; give another one")
     against = PreparedSet.open(job.against)
     if AUTOENCODER not in against.info.files:
@@ -181,9 +183,9 @@ def _plan_for_source(job: Job) -> Plan:
     recipe = job.recipe
     wanted = recipe.source
     options = SourceOptions(wanted.format, wanted.image_column, wanted.label_column)
-    index = read_source_index(job.out)
+    index = None if job.overwrite else read_source_index(job.out)
     source = open_source(job.source, recipe.records_per_shard, wanted.limit, options, index)
-    if job.out.resolve().is_relative_to(source.path):
+    if Path(os.path.realpath(job.out)).is_relative_to(source.path):
         raise BadRequest(
             f"--out {job.out}: lies inside the source {job.source}; choose a directory outside of it"
         )

@@ -41,7 +41,10 @@ class KeptImages:
         """uint8 (S, S, 3) RGB for a number, uint8 (B, S, S, 3) for a slice or for B numbers."""
         if isinstance(index, slice):
             return self._rows.gather(np.arange(*index.indices(len(self))))
-        chosen = np.asarray(index, np.int64)
+        chosen = np.asarray(index)
+        if chosen.dtype.kind not in "iu" and chosen.size:
+            raise TypeError(f"{index!r}: images are numbered; give integers or a slice")
+        chosen = chosen.astype(np.int64)
         if ((chosen < -len(self)) | (chosen >= len(self))).any():
             raise IndexError(f"{index} of {len(self)} images")
         chosen = np.where(chosen < 0, chosen + len(self), chosen)

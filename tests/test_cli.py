@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -393,3 +394,31 @@ def test_help_imports_nothing_heavy() -> None:
     assert "dcgan_data.cli" in imported
     heavy = {"torch", "cv2", "numpy", "pyarrow", "lmdb", "PIL", "joblib", "simplejpeg", "safetensors"}
     assert not heavy & {name.split(".")[0] for name in imported}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a" * 300, "File name too long"), ("loop", "Too many levels of symbolic links")],
+)
+def test_paths_that_cannot_be(tmp_path: Path, name: str, said: str) -> None:
+    """One line, whichever option they are given to."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "photos").mkdir()
+    path = str(tmp_path / name)
+    for words in (["prepare", path], ["prepare", str(tmp_path / "photos"), "--out", path], ["verify", path]):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 1, result.output
+        assert result.output.count("\n") == 1 and result.output.startswith("error: "), result.output
+        assert isinstance(result.exception, SystemExit), words
+    result = CliRunner().invoke(app, ["prepare", path])
+    assert said in result.output or "links" in result.output
+
+
+def test_an_out_that_is_no_text(tmp_path: Path, picture: Any, encoded: Any) -> None:
+    photos = tmp_path / os.fsdecode(b"photos \xff")
+    photos.mkdir()
+    (photos / "1.png").write_bytes(encoded(picture(64, 64)))
+    out = tmp_path / os.fsdecode(b"out \xff")
+    result = CliRunner().invoke(app, ["prepare", str(photos), "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert (out / "manifest.parquet").exists()

@@ -299,7 +299,7 @@ def test_another_source_is_refused(
 ) -> None:
     fewer = write_lmdb(tmp_path / "fewer", dict(list(records.items())[:-1]))
     text = refusal(BadRequest, make, fewer, copied_set)
-    assert text.startswith(f"{copied_set}: complete, but made otherwise: source.fingerprint (there: '")
+    assert text.startswith(f"{copied_set}: complete, but made otherwise: the source (its records' keys or ")
 
 
 def test_overwrite_replaces_and_leaves_a_users_files(

@@ -17,22 +17,25 @@ from dcgan_data.export.png import encode_png
 from dcgan_data.export.settings import ExportJob, Written
 
 IMAGES_PER_TASK = 2000
+_MOST_CLASSES = 100
+_CAPTIONS = "labels: nearly every image has its own; they stand in metadata.jsonl, without directories"
 
 
 def write_image_folder(job: ExportJob) -> Written:
-    """Write ``LABEL/00000012.png``, without a label ``00000012.png``."""
+    """Write ``LABEL/00000012.png``; ``00000012.png`` without a label, or if labels are captions."""
     rows = KeptRows.of(job.prepared)
     labels = distinct_labels(rows.table["label"])
-    names = directory_names(labels)
-    for name in ("", *names.values()):
-        (job.target / name).mkdir()
-    places = pa.array([f"{names[label]}/" for label in labels], pa.string())
+    captions = len(labels) > max(_MOST_CLASSES, len(rows) // 2)
+    names = dict.fromkeys(labels, "") if captions else directory_names(labels)
+    for name in {"", *names.values()}:
+        (job.target / name).mkdir(parents=True, exist_ok=True)
+    places = pa.array([f"{names[label]}/" if names[label] else "" for label in labels], pa.string())
     directory = places.take(pc.index_in(rows.table["label"].combine_chunks(), pa.array(labels, pa.string())))
     rows = replace(rows, table=rows.table.append_column("directory", directory.fill_null("")))
     write_parts(job, _write_pictures, [(run, job.target) for run in rows.cut(IMAGES_PER_TASK)])
     with (job.target / "metadata.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(_metadata(rows))
-    return Written(len(rows), tuple(_notes(names)))
+    return Written(len(rows), (_CAPTIONS,) if captions else tuple(_notes(names)))
 
 
 def _notes(names: Mapping[str, str]) -> Iterator[str]:

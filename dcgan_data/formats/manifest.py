@@ -137,15 +137,22 @@ def binary_codes(column: pa.ChunkedArray) -> np.ndarray:
 @contextmanager
 def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """Write a parquet file row group by row group; it appears under its name only when complete."""
-    with atomic_path(path) as temporary:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             yield writer
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open by Python: the path may be no text, which pyarrow cannot open by itself."""
+    with path.open("rb") as stream, pq.ParquetFile(stream) as file:
+        yield file
 
 
 def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
     """Read a parquet file and hold its columns against ``schema``; BadInput if it is not that."""
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             found = file.schema_arrow
             if not found.equals(schema):
                 names = sorted(set(schema.names) ^ set(found.names)) or "types"

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import TEMPORARY_SUFFIX, atomic_path, write_json
 from dcgan_data.formats.dataset import AUTOENCODER, IMAGES, INDEX, MANIFEST, PAIRS, SOURCE_INDEX
+from dcgan_data.formats.manifest import open_parquet
 from dcgan_data.formats.shards import FileStamp
 
 STAGING = ".staging"
@@ -70,16 +71,18 @@ class Staging:
     def write_records(self, shard: int, table: pa.Table, stamp: FileStamp, rows: int) -> None:
         """Mark a shard as done: its manifest rows, and beside them the stamp of its pixels."""
         notes = {"stamp": json.dumps(asdict(stamp)), "rows": str(rows)}
-        with atomic_path(self.records(shard)) as temporary:
-            pq.write_table(table.replace_schema_metadata(notes), temporary, compression="zstd")
+        with atomic_path(self.records(shard)) as temporary, temporary.open("wb") as file:
+            pq.write_table(table.replace_schema_metadata(notes), file, compression="zstd")
 
     def read_records(self, shard: int, columns: list[str] | None = None) -> pa.Table:
         """The manifest rows of a finished shard."""
-        return pq.read_table(self.records(shard), columns=columns).replace_schema_metadata(None)
+        with open_parquet(self.records(shard)) as file:
+            return file.read(columns=columns).replace_schema_metadata(None)
 
     def shard_stamp(self, shard: int) -> tuple[FileStamp, int]:
         """Stamp of a finished shard's pixels, and how many images it holds."""
-        notes = pq.read_schema(self.records(shard)).metadata
+        with open_parquet(self.records(shard)) as file:
+            notes = file.schema_arrow.metadata
         return FileStamp(**json.loads(notes[b"stamp"])), int(notes[b"rows"])
 
     def forget_search(self) -> None:
