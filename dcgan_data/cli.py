@@ -7,6 +7,7 @@ Every command parses, makes one library call and renders. Libraries are imported
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -107,4 +108,6 @@ def main() -> None:
     # OpenMP threads that wait actively stall each other as soon as another process wants a core: one
     # competitor made training 3 to 20 times slower on 2 cores. Passive waiting costs 5 % on an idle machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     app()

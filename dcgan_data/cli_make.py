@@ -130,7 +130,7 @@ def faces(
         int | None, typer.Option(help="Only so many faces of a photo, the largest (default: all)")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Lowest score of copies, 0.5 to 1 (default: 0.82)")
+        float | None, typer.Option(help="Lowest score of copies, 0.5 to 1 (default: 0.83)")
     ] = None,
     source_format: FormatOption = None,
     image_size: SizeOption = None,

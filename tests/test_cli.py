@@ -419,6 +419,8 @@ def test_an_out_that_is_no_text(tmp_path: Path, picture: Any, encoded: Any) -> N
     photos.mkdir()
     (photos / "1.png").write_bytes(encoded(picture(64, 64)))
     out = tmp_path / os.fsdecode(b"out \xff")
-    result = CliRunner().invoke(app, ["prepare", str(photos), "--out", str(out)])
-    assert result.exit_code == 0, result.output
+    words = [sys.executable, "-m", "dcgan_data", "prepare", str(photos), "--out", str(out)]
+    done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 0, done.stderr
+    assert rb"out \udcff: 1 read = 1 kept" in done.stdout
     assert (out / "manifest.parquet").exists()

@@ -30,6 +30,8 @@ _UPRIGHT = 3.0
 _SURE = 0.92
 """Upright faces look surer than this, and faces on their side or upside down less sure: then these starts are
 tried too."""
+_OTHER_SIDE = [1, 0, 2, 4, 3]
+"""Where each landmark's counterpart of the other half of the face stands."""
 _CONFIDENCE = 0.3
 """That there is a face is known already."""
 
@@ -73,17 +75,35 @@ class LandmarkFinder:
         centre, side = np.array([x + width / 2, y + height / 2]), max(width, height) * _SIDE / _FACE
         corners = square_at(centre, right, side)
         square = resize_square(turned_square(photo, corners, _SIDE), _SIDE, quality=False)
-        rows = self._network.detect(cv2.cvtColor(square, cv2.COLOR_RGB2BGR))[1]
-        rows = np.empty((0, 15), np.float32) if rows is None else rows
-        # A neighbour's face is not in the middle.
-        away = np.abs(rows[:, :2] + rows[:, 2:4] / 2 - _SIDE / 2).max(axis=1)
-        if not len(rows) or away.min() > _FACE / 2:
+        # The network sees a face and its mirror image a little differently. Together they are seen alike, so
+        # that the copies of a photo that were mirrored are cropped as it is.
+        seen = [self._see(square), _mirrored(self._see(np.ascontiguousarray(square[:, ::-1])))]
+        found = [row for row in seen if row is not None]
+        if not found:
             assert face.landmarks is not None
             return _Look(face.landmarks.astype(np.float64), 0.0, 0.0)
-        row = rows[away.argmin()].astype(np.float64)
-        seen = row[4:14].reshape(5, 2)
-        landmarks = corners[0] + seen / _SIDE @ (corners[[1, 3]] - corners[0])
-        return _Look(landmarks, round(float(row[14]), 3), _degrees(upright_direction(seen)))
+        mean = np.mean(found, axis=0)
+        places = mean[:10].reshape(5, 2)
+        landmarks = corners[0] + places / _SIDE @ (corners[[1, 3]] - corners[0])
+        return _Look(landmarks, round(float(mean[10]), 3), _degrees(upright_direction(places)))
+
+    def _see(self, square: np.ndarray) -> np.ndarray | None:
+        """float64 (11,): landmarks in pixels of the square, confidence; None without a face in its middle."""
+        rows = self._network.detect(cv2.cvtColor(square, cv2.COLOR_RGB2BGR))[1]
+        if rows is None:
+            return None
+        # A neighbour's face is not in the middle.
+        away = np.abs(rows[:, :2] + rows[:, 2:4] / 2 - _SIDE / 2).max(axis=1)
+        nearest: np.ndarray = rows[away.argmin(), 4:].astype(np.float64)
+        return nearest if away.min() <= _FACE / 2 else None
+
+
+def _mirrored(row: np.ndarray | None) -> np.ndarray | None:
+    """What ``_see`` saw in a mirror image, as it is in the square itself."""
+    if row is None:
+        return None
+    places = row[:10].reshape(5, 2)[_OTHER_SIDE] * (-1, 1) + (_SIDE, 0)
+    return np.append(places, row[10])
 
 
 def _degrees(direction: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from dcgan_data.errors import BadInput
 from dcgan_data.sources.base import Record, file_prefixes, text_key
 from dcgan_data.sources.members import REASONS, Members, Problem, Texts
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Goes up when the same archive is walked to another result: then an older index counts for nothing."""
 _MOST_BYTES = 1 << 30
 """A larger member is no photo: it is rejected unread."""
@@ -235,11 +235,16 @@ def _open(file: str, stamp: tuple[int, int]) -> Iterator[int]:
     except OSError as error:
         raise BadInput(f"{file}: cannot be read ({error.strerror}); make it readable") from None
     try:
-        if _stamp(os.fstat(descriptor)) != stamp:
-            raise BadInput(f"{file}: changed since this run began; leave it as it is and run again")
+        _check_stamp(file, descriptor, stamp)
         yield descriptor
+        _check_stamp(file, descriptor, stamp)  # it may have changed while it was read
     finally:
         os.close(descriptor)
+
+
+def _check_stamp(file: str, descriptor: int, stamp: tuple[int, int]) -> None:
+    if _stamp(os.fstat(descriptor)) != stamp:
+        raise BadInput(f"{file}: changed since this run began; leave it as it is and run again")
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int]:

@@ -111,9 +111,7 @@ class ArrayShard:
         return self.count
 
     def __iter__(self) -> Iterator[Record]:
-        with open_file(Path(self.file.path)) as opened:
-            if opened.identity != self.file:
-                raise BadInput(f"{self.file.path}: changed since this run began; leave it and run again")
+        with open_same(self.file) as opened:
             pictures = self.format.read(opened, self.start, self.count)
             for number, (pixels, label) in enumerate(pictures, self.start):
                 key = f"{self.prefix}{number:0{self.format.key_digits}d}"
@@ -128,10 +126,30 @@ def encode_ppm(pixels: np.ndarray) -> bytes:
 
 @contextmanager
 def open_file(path: Path) -> Iterator[OpenFile]:
-    """Open for reading; BadInput if that cannot be done."""
+    """Open for reading; BadInput if that cannot be done, or if the file is changed meanwhile."""
     try:
         with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            yield OpenFile(FileIdentity(str(path), status.st_size, status.st_mtime_ns), file)
+            opened = OpenFile(_identity(path, file), file)
+            yield opened
+            if _identity(path, file) != opened.identity:
+                raise _changed(path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); make it readable") from None
+
+
+@contextmanager
+def open_same(file: FileIdentity) -> Iterator[OpenFile]:
+    """The same for a file that was open before; BadInput also if it is another by now."""
+    with open_file(Path(file.path)) as opened:
+        if opened.identity != file:
+            raise _changed(Path(file.path))
+        yield opened
+
+
+def _identity(path: Path, file: BufferedReader) -> FileIdentity:
+    status = os.fstat(file.fileno())
+    return FileIdentity(str(path), status.st_size, status.st_mtime_ns)
+
+
+def _changed(path: Path) -> BadInput:
+    return BadInput(f"{path}: changed since this run began; leave it and run again")

@@ -67,8 +67,8 @@ class Source(Protocol):
     """Hex digest of the keys and of file sizes: it changes when records are added, removed, renamed or
     replaced by others of another size."""
     passed_over: dict[str, int]
-    """Files that are no images by their name, counted by extension, and members of archives that are no
-    files (``link``, ``device``); never silent."""
+    """Files that are no images by their name, counted by extension, members of archives that are no files
+    (``link``, ``device``), and what else may be missed (``missing end of archive``); never silent."""
 
     @property
     def index(self) -> dict[str, np.ndarray]:

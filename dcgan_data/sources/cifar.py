@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BufferedReader
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from dcgan_data.sources.array_file import (
     FileIdentity,
     OpenFile,
     Picture,
-    open_file,
+    open_same,
 )
 from dcgan_data.sources.array_pickle import RefusedError, bytes_array, read_pickle
 
@@ -78,7 +77,7 @@ def _checked(batch: Any) -> Batch:
 @lru_cache(maxsize=1)
 def _kept_batch(file: FileIdentity) -> Batch:
     """A file's pictures, kept in memory: a process reads its shards one after another."""
-    with open_file(Path(file.path)) as opened:
+    with open_same(file) as opened:
         return read_batch(opened.file, file.path)
 
 

@@ -17,7 +17,13 @@ from dcgan_data.sources.base import Source, SourceOptions, text_key
 from dcgan_data.sources.expand import expand_pattern, is_pattern, pattern_root
 from dcgan_data.sources.folder import FolderSource
 from dcgan_data.sources.lsun import LsunSource, find_databases
-from dcgan_data.sources.signatures import compression, content_format, read_head
+from dcgan_data.sources.signatures import (
+    compressed_message,
+    compression,
+    content_format,
+    has_zip_end,
+    read_head,
+)
 from dcgan_data.sources.survey import Survey, survey_directory
 
 SUPPORTED = (
@@ -26,6 +32,14 @@ SUPPORTED = (
     "SVHN's .mat files, or a folder of image files"
 )
 _DEFAULTS = SourceOptions()
+_SINGULARS = {
+    "lsun": "an LMDB",
+    "tar": "a tar archive",
+    "zip": "a zip archive",
+    "parquet": "a parquet file",
+    "cifar": "one of CIFAR's batches",
+    "svhn": "a MATLAB file",
+}
 _PLURALS = {
     "lsun": "LMDBs",
     "tar": "tar archives",
@@ -162,17 +176,17 @@ def _file_format(path: Path, wanted: str) -> str:
     head = read_head(path)
     found = content_format(path.name, head)
     if not found and compression(head):
-        raise BadInput(_is_compressed(path, head))
+        raise BadInput(compressed_message(path, head))
+    if not found and has_zip_end(path):
+        found = "zip"
+    if found and wanted in _SINGULARS and wanted != found:
+        raise BadInput(
+            f"{path}: {_SINGULARS[found]} by its content, not {_SINGULARS[wanted]}; "
+            "leave --format out, or give the right one"
+        )
     if not (wanted or found):
         raise BadInput(f"{path}: {'a single file' if head else 'an empty file'}; expected {SUPPORTED}")
     return wanted or found
-
-
-def _is_compressed(path: Path, head: bytes) -> str:
-    return (
-        f"{path}: compressed ({compression(head)}), so that it cannot be read by range; "
-        "decompress it first (a tar need not be unpacked)"
-    )
 
 
 def _find_pattern(path: Path, wanted: str) -> _Found:
@@ -206,7 +220,7 @@ def _find_directory(path: Path, wanted: str) -> _Found:
         raise BadInput(f"{path}: holds no {_PLURALS[kind]}; leave --format out to have it found out")
     if kind == "lsun":
         return _Found(kind, root)
-    survey.check_like(containers[kind])
+    survey.check_like(kind, containers[kind])
     others = survey.others + Counter(_extensions(containers, kind))
     return _Found(kind, root, sorted(containers[kind], key=os.fsencode), others=others)
 
@@ -226,14 +240,14 @@ def _only_kind(path: Path, containers: dict[str, list[Path]], survey: Survey) ->
             "name one of them as the source, or choose with --format"
         )
     if kinds and survey.compressed:
-        raise BadInput(_is_compressed(survey.compressed, read_head(survey.compressed)))
+        raise BadInput(compressed_message(survey.compressed, read_head(survey.compressed)))
     return kinds[0] if kinds else "folder"
 
 
 def _obstacle(survey: Survey) -> str:
     """Why a directory may hold no images that can be read; empty if nothing was in the way."""
     if survey.compressed:
-        return _is_compressed(survey.compressed, read_head(survey.compressed))
+        return compressed_message(survey.compressed, read_head(survey.compressed))
     return f"{survey.unreadable}; make it readable, or move it away" if survey.unreadable else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from dcgan_data.sources.base import Record, file_prefixes, text_key
 
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo")
 _LABEL_NAMES = ("label", "labels", "fine_label", "class", "cls", "text", "caption")
+_LABEL_LISTS = "label column of lists"
 _MOST_LISTED = 20
 
 _MAGIC = b"PAR1"
@@ -35,7 +37,7 @@ class Columns:
     image: str
     """Its type is binary, or a struct with a binary ``bytes``."""
     label: str | None
-    """Its type is integer or string."""
+    """Its type is integer, floating-point or string."""
 
 
 class ParquetSource:
@@ -53,7 +55,7 @@ class ParquetSource:
     ) -> None:
         """columns: the names of the image and the label column; empty: found by type and name."""
         self.path = str(files[0] if len(files) == 1 else root)
-        self.passed_over: dict[str, int] = {}
+        passed_over: Counter[str] = Counter()
         self.index: dict[str, np.ndarray] = {}
         digest = hashlib.sha256()
         self._shards: list[ParquetShard] = []
@@ -61,6 +63,7 @@ class ParquetSource:
         for file, prefix in zip(files, file_prefixes(files, root), strict=True):
             with _open_table(file) as (table, footer):
                 chosen = _choose_columns(file, table.schema_arrow, columns)
+                passed_over[_LABEL_LISTS] += not columns[1] and _has_label_lists(table.schema_arrow)
                 groups = _group_lengths(file, table.metadata)
             count = sum(groups) if left is None else min(sum(groups), left)
             name = text_key(os.fsencode(file.name))
@@ -72,6 +75,7 @@ class ParquetSource:
             left = None if left is None else left - count
             if left == 0:
                 break
+        self.passed_over = dict(+passed_over)
         self.fingerprint = digest.hexdigest()
         if not self._shards:
             raise BadInput(f"{self.path}: holds no rows; name parquet files that do")
@@ -106,7 +110,7 @@ class ParquetShard:
         path = Path(self.path)
         with _open_table(path) as (table, footer):
             if footer != self.footer:
-                raise BadInput(f"{path}: changed since this run began; leave it as it is and run again")
+                raise _changed(path)
             for number, batch in _batches(path, table, self.columns, self.run):
                 yield from self._records(number, batch)
 
@@ -120,9 +124,11 @@ class ParquetShard:
 
 @contextmanager
 def _open_table(path: Path) -> Iterator[tuple[pq.ParquetFile, str]]:
-    """The open file, and the digest of its size and footer; BadInput if it is no parquet file."""
+    """The open file, and the digest of its size and footer; BadInput if it is no parquet file, or is changed
+    meanwhile."""
     try:
         with path.open("rb") as file:
+            stamp = _stamp(file)
             footer = _footer_digest(path, file)
             try:
                 table = pq.ParquetFile(
@@ -131,8 +137,20 @@ def _open_table(path: Path) -> Iterator[tuple[pq.ParquetFile, str]]:
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise BadInput(f"{path}: damaged ({_one_line(error)}); fetch or copy it again") from None
             yield table, footer
+            if _stamp(file) != stamp:
+                raise _changed(path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({_one_line(error)}); make it readable") from None
+
+
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    """Size and time of change (ns) of an open file."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _changed(path: Path) -> BadInput:
+    return BadInput(f"{path}: changed since this run began; leave it as it is and run again")
 
 
 def _footer_digest(path: Path, file: BinaryIO) -> str:
@@ -217,11 +235,14 @@ def _images(column: pa.Array) -> Iterator[tuple[bytes, str]]:
 
 
 def _labels(column: pa.Array) -> list[str | None]:
-    """Numbers and text as text. Text that is not UTF-8 gets escapes."""
+    """Numbers and text as text. Whole numbers stored as floats, as pandas does where some are missing, stay
+    ``1.0``. What is missing, NaN too, is None. Text that is not UTF-8 gets escapes."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_integer(column.type):
         return [None if value is None else str(value) for value in column.to_pylist()]
+    if pa.types.is_floating(column.type):  # as numpy's: 0.1 in 32 bits is 0.1, not 0.10000000149011612
+        return [None if np.isnan(value) else str(value) for value in column.to_numpy(zero_copy_only=False)]
     values = column.cast(pa.large_binary()).to_pylist()
     return [None if value is None else value.decode("utf-8", "backslashreplace") for value in values]
 
@@ -248,6 +269,13 @@ def _choose_columns(path: Path, schema: pa.Schema, asked: tuple[str, str]) -> Co
     return Columns(image, asked[1] or _first(_LABEL_NAMES, labels))
 
 
+def _has_label_lists(schema: pa.Schema) -> bool:
+    """Whether the column that has the name of a label holds several for a picture: then it is none."""
+    lists = [field.name for field in schema if _is_list(field.type)]
+    labels = [field.name for field in schema if _may_hold_labels(field.type)]
+    return _first(_LABEL_NAMES, [*labels, *lists]) in lists
+
+
 def _first(names: Iterable[str], among: Sequence[str]) -> str | None:
     return next((name for name in names if among.count(name) == 1), None)
 
@@ -267,7 +295,14 @@ def _may_hold_labels(kind: pa.DataType) -> bool:
     if types.is_dictionary(kind):
         kind = kind.value_type
     texts = (types.is_string, types.is_large_string, types.is_string_view)
-    return types.is_integer(kind) or any(is_text(kind) for is_text in texts)
+    return types.is_integer(kind) or types.is_floating(kind) or any(is_text(kind) for is_text in texts)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types: Any = pa.types
+    views = (types.is_list_view, types.is_large_list_view)
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list, *views)
+    return any(is_list(kind) for is_list in lists)
 
 
 def _one_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,35 +32,40 @@ class SideFiles:
 
     def match(self, pictures: Texts) -> tuple[np.ndarray, Counter[str]]:
         """int64 (N, 2): offset and length of each picture's side file, length -1 if it has none; and the
-        side files that are nobody's label, counted by extension.
+        side files without a picture, counted by extension.
 
         ``a.b.jpg`` takes ``a.b.txt`` before ``a.txt``: WebDataset cuts at the first dot, which would mix up
         pictures whose names have dots of their own.
         """
         stems, rows = self._stems.build(), np.frombuffer(self._rows, np.int64).reshape(-1, 3)
         places = np.full((len(pictures), 2), (0, -1), np.int64)
-        used = np.zeros(len(rows), bool)
+        alone = np.zeros(len(rows), bool)
         if len(rows):
-            chosen = _choose(pictures, stems, rows[:, 0])
+            hashes = name_hashes(stems)
+            wanted = [name_hashes(map(stem_of, pictures)) for stem_of in (_to_last_dot, _to_first_dot)]
+            chosen = _choose(pictures, stems, hashes, wanted, rows[:, 0])
             found = np.flatnonzero(chosen >= 0)
             places[found] = rows[chosen[found], 1:]
-            used[chosen[found]] = True
-        counts = np.bincount(rows[~used, 0], minlength=len(_EXTENSIONS)).tolist()
-        unused = {name.decode(): count for name, count in zip(_EXTENSIONS, counts, strict=True) if count}
-        return places, Counter(unused)
+            alone = ~np.isin(hashes, np.concatenate(wanted))  # only counted: equal hashes are near enough
+        counts = np.bincount(rows[alone, 0], minlength=len(_EXTENSIONS)).tolist()
+        without = {name.decode(): count for name, count in zip(_EXTENSIONS, counts, strict=True) if count}
+        return places, Counter(without)
 
 
-def _choose(pictures: Texts, stems: Texts, ranks: np.ndarray) -> np.ndarray:
+def _choose(
+    pictures: Texts, stems: Texts, hashes: np.ndarray, wanted: Sequence[np.ndarray], ranks: np.ndarray
+) -> np.ndarray:
     """int64 (N,): the number of each picture's side file, or -1. Of equal names the last counts, as when the
-    archive is extracted."""
-    hashes = name_hashes(stems)
+    archive is extracted.
+
+    hashes: of the stems; wanted: of those that the pictures' may be, the first of them first.
+    """
     order = np.lexsort((-np.arange(len(ranks)), ranks, hashes))
     hashes = hashes[order]
     chosen = np.full(len(pictures), -1, np.int64)
-    for stem_of in (_to_last_dot, _to_first_dot):
-        wanted = name_hashes(map(stem_of, pictures))
-        place = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)
-        fits = (hashes[place] == wanted) & (chosen < 0)
+    for wanted_hashes in wanted:
+        place = np.minimum(np.searchsorted(hashes, wanted_hashes), len(hashes) - 1)
+        fits = (hashes[place] == wanted_hashes) & (chosen < 0)
         chosen[fits] = order[place[fits]]
     for number, name in enumerate(pictures):  # equal hashes are not yet equal names
         if chosen[number] >= 0:

@@ -6,11 +6,16 @@ import re
 import tarfile
 from pathlib import Path
 
-_HEAD = 1024
+from dcgan_data.sources.zip_directory import ends_with_directory
+
+_MOST_EMPTY_TAR = 20 * tarfile.BLOCKSIZE
+"""What tools write when there is nothing to archive. More zeros are a download that has not come yet."""
+_HEAD = _MOST_EMPTY_TAR + 1
 _MAGIC = {b"PK\3\4": "zip", b"PK\5\6": "zip", b"PK\6\6": "zip", b"PAR1": "parquet", b"MATLAB 5.0": "svhn"}
 _LMDB_MAGIC = (0xBEEFC0DE).to_bytes(4, "little")
 _CIFAR_NAMES = re.compile(r"data_batch_\d+|test_batch|train|test")
 """Names in CIFAR-10's and CIFAR-100's python version: at its start a pickle says only that it is one."""
+_CIFAR_100_NAMES = ("train", "test")
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"\x1f\x9d": "compress",
@@ -38,7 +43,22 @@ def content_format(name: str, head: bytes) -> str:
         return "lsun"
     if _CIFAR_NAMES.fullmatch(name) and head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return "cifar"
-    return "tar" if is_tar_start(head) else ""
+    empty = name.lower().endswith(".tar") and _is_empty_tar(head)
+    return "tar" if empty or is_tar_start(head) else ""
+
+
+def has_zip_end(path: Path) -> bool:
+    """Whether a file ends as a zip archive does, whatever it begins with: a program that unpacks it, say."""
+    with path.open("rb") as file:
+        return ends_with_directory(file)
+
+
+def is_batch_name(path: Path) -> bool:
+    """Whether a file is named as CIFAR's batches are. Much else is named ``train`` and ``test``: these count
+    only beside CIFAR-100's ``meta``."""
+    if path.name in _CIFAR_100_NAMES:
+        return (path.parent / "meta").exists()
+    return bool(_CIFAR_NAMES.fullmatch(path.name))
 
 
 def compression(head: bytes) -> str:
@@ -46,9 +66,17 @@ def compression(head: bytes) -> str:
     return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), "")
 
 
+def compressed_message(path: Path, head: bytes) -> str:
+    """What to say of a compressed file."""
+    return (
+        f"{path}: compressed ({compression(head)}), so that it cannot be read by range; "
+        "decompress it first (a tar need not be unpacked)"
+    )
+
+
 def is_tar_start(head: bytes) -> bool:
     """Whether a file begins as a tar archive does: a header with the right checksum, or a damaged one that
-    says ``ustar``. Blocks of zeros alone may be an empty archive, or a download that has not come yet."""
+    says ``ustar``."""
     block = head[: tarfile.BLOCKSIZE]
     if len(block) < tarfile.BLOCKSIZE:
         return False
@@ -59,3 +87,10 @@ def is_tar_start(head: bytes) -> bool:
     except tarfile.HeaderError:
         return False
     return True
+
+
+def _is_empty_tar(head: bytes) -> bool:
+    """Whether a file that begins so is nothing but the blocks of zeros that end an archive."""
+    if not 2 * tarfile.BLOCKSIZE <= len(head) <= _MOST_EMPTY_TAR or len(head) % tarfile.BLOCKSIZE:
+        return False
+    return not head.strip(b"\0")

@@ -13,7 +13,14 @@ from pathlib import Path
 from dcgan_data.errors import BadInput
 from dcgan_data.sources.base import text_key
 from dcgan_data.sources.folder import EXTENSIONS, is_hidden
-from dcgan_data.sources.signatures import compression, content_format, read_head
+from dcgan_data.sources.signatures import (
+    compressed_message,
+    compression,
+    content_format,
+    has_zip_end,
+    is_batch_name,
+    read_head,
+)
 
 _TEXTS = frozenset(
     b".txt .csv .tsv .json .jsonl .cls .xml .html .md .rst .yaml .yml .toml .log .py .sh .ini .cfg".split()
@@ -23,7 +30,8 @@ _OTHER_ZIPS = frozenset(
     b".npz .pt .pth .ckpt .docx .xlsx .pptx .odt .ods .odp .epub .jar .whl .egg .apk .kra .ora".split()
 )
 """Zip archives by their content, but of something else."""
-_COMPRESSED_ARCHIVE = re.compile(rb"\.(tar\.\w+|tgz|tbz2?|txz|tzst|7z|rar)$", re.IGNORECASE)
+_COMPRESSED = "compressed"
+_COMPRESSED_ARCHIVE = re.compile(rb"\.(tar(\.\w+)?|tgz|tbz2?|txz|tzst|7z|rar)$", re.IGNORECASE)
 _MOST_UNKNOWN = 1000
 """Once so many files were opened and none held images, the rest is left: in a folder of pictures without
 extensions every one would be opened once more."""
@@ -41,20 +49,26 @@ class Survey:
     """The first archive that would have to be decompressed."""
     unknown: dict[bytes, tuple[Path, str]] = field(default_factory=dict)
     """By extension: the first file that is nothing known, and what it is instead."""
+    no_batches: list[tuple[Path, str]] = field(default_factory=list)
+    """Files that are named as CIFAR's batches, which have no extension, but are none; and what instead."""
     unreadable: str = ""
     """The first file that cannot be opened, and why."""
     others: Counter[str] = field(default_factory=Counter)
     """Files that are neither containers nor pictures, counted by extension."""
 
-    def check_like(self, containers: Sequence[Path]) -> None:
+    def check_like(self, kind: str, containers: Sequence[Path]) -> None:
         """BadInput if a file is named as these are, but is none of them: it would be left out in silence."""
-        for extension in {_extension(os.fsencode(path.name)) for path in containers} - {b""}:
-            if extension in self.unknown:
-                path, what = self.unknown[extension]
-                raise BadInput(
-                    f"{path}: {what}, unlike {containers[0].name} beside it; "
-                    "fetch or copy it again, or move it away"
-                )
+        extensions = sorted({_extension(os.fsencode(path.name)) for path in containers} - {b""})
+        unlike = [self.unknown[extension] for extension in extensions if extension in self.unknown]
+        if kind == "cifar":
+            unlike += self.no_batches
+        for path, what in unlike:
+            if what == _COMPRESSED:
+                raise BadInput(compressed_message(path, read_head(path)))
+            raise BadInput(
+                f"{path}: {what}, unlike {containers[0].name} beside it; "
+                "fetch or copy it again, or move it away"
+            )
 
 
 def survey_directory(root: Path, without: Sequence[Path]) -> Survey:
@@ -104,21 +118,25 @@ def _is_directory(entry: os.DirEntry[bytes]) -> bool:
 def _take_container(entry: os.DirEntry[bytes], extension: bytes, survey: Survey) -> bool:
     """Note a file by its content; False unless it is one that holds images."""
     path = Path(os.fsdecode(entry.path))
-    head, what = b"", "a pipe or a device"
+    head, kind, what = b"", "", "a pipe or a device"
     try:
         if stat.S_ISREG(path.stat().st_mode):  # another would be waited for
             head = read_head(path)
-            what = "unknown content" if head else "empty"
+            what = _COMPRESSED if compression(head) else "unknown content" if head else "empty"
+            kind = content_format(path.name, head)
+            if not kind and extension == b".zip" and has_zip_end(path):  # not of a program beside pictures
+                kind = "zip"
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
         survey.unreadable = survey.unreadable or f"{path}: {what}"
-    kind = content_format(path.name, head)
     if kind and not (kind == "zip" and extension in _OTHER_ZIPS):
         survey.containers.setdefault(kind, []).append(path)
         return True
-    if compression(head) and _COMPRESSED_ARCHIVE.search(entry.name):
+    if what == _COMPRESSED and _COMPRESSED_ARCHIVE.search(entry.name):
         survey.compressed = survey.compressed or path
     survey.unknown.setdefault(extension, (path, what))
+    if is_batch_name(path):
+        survey.no_batches.append((path, what))
     return False
 
 

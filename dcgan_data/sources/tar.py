@@ -115,8 +115,8 @@ class _Walk:
     def members(self) -> Members:
         """Those that are records."""
         found = self._records.build()
-        places, unused = self._side_files.match(found.names)
-        self.passed_over += unused
+        places, without_picture = self._side_files.match(found.names)
+        self.passed_over += without_picture
         found.rows["label_offset"], found.rows["label_bytes"] = places.T
         return settle(found)
 

@@ -1,7 +1,7 @@
 """The regular members of a tar archive, from its headers alone, and no damage passed over in silence.
 
-``tarfile`` reads the headers. But it ends at a damaged one as if the archive ended there, and would take
-whatever memory a header asks for.
+``tarfile`` reads the headers. But it ends at a damaged one, or at zeros in place of one, as if the archive
+ended there, and would take whatever memory a header asks for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import io
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO, NamedTuple
 
 from dcgan_data.errors import BadInput
@@ -19,6 +19,11 @@ from dcgan_data.sources.members import clean_name, is_left_out
 _BLOCK = tarfile.BLOCKSIZE
 _MOST_HEADER_BYTES = 1 << 26
 """Of one read. Names take a few hundred bytes; macOS attributes may take megabytes."""
+_END_BYTES = 2 * _BLOCK
+"""Of the blocks of zeros that end an archive; tools add more, up to a round number."""
+_NO_END = "missing end of archive"
+_READ_BYTES = 1 << 20
+"""At a time, where zeros are skipped."""
 _CUT_SHORT = {"truncated header", "empty header", "unexpected end of data"}
 """What ``tarfile`` says when a file ends too soon."""
 
@@ -39,10 +44,12 @@ def walk_files(
 ) -> Iterator[TarFile]:
     """The regular members of the tar that lies in a region (start, end) of a file, but for hidden ones.
 
-    where: what to call it. Links, devices and sparse files are counted in ``passed_over``. Raises BadInput if
-    it is cut short inside a member, or damaged; blocks of zeros missing at its end are no harm.
+    where: what to call it. Links, devices and sparse files are counted in ``passed_over``, and so is an end
+    without zeros: it may be one, or the archive was cut short between two members. What follows the end is
+    read on, as of archives that were put together with ``cat``. Raises BadInput if it is cut short inside a
+    member, or damaged.
     """
-    for member in _headers(stream, where, region):
+    for member in _headers(stream, where, region, passed_over):
         name = clean_name(member.name.encode("utf-8", "surrogateescape"))
         if member.isdir() or is_left_out(name):
             continue
@@ -52,7 +59,30 @@ def walk_files(
             yield TarFile(name, member.offset_data, member.size)
 
 
-def _headers(stream: BinaryIO, where: str, region: tuple[int, int]) -> Iterator[tarfile.TarInfo]:
+def _headers(
+    stream: BinaryIO, where: str, region: tuple[int, int], passed_over: Counter[str]
+) -> Iterator[tarfile.TarInfo]:
+    """Those of one archive after another, as long as more than zeros follows."""
+    place, end = region
+    while True:
+        place = yield from _headers_to_end(stream, where, (place, end))
+        if place >= end:
+            passed_over[_NO_END] += 1
+            return
+        following = _skip_zeros(stream, place, end)
+        if following == end:
+            return
+        if following == place:
+            raise _damage(where, place, "no header" if end - place >= _BLOCK else "truncated header")
+        if following - place < _END_BYTES:  # too few for an end: a header that was lost
+            raise _damage(where, place, "zeros in place of a header")
+        place = following
+
+
+def _headers_to_end(
+    stream: BinaryIO, where: str, region: tuple[int, int]
+) -> Generator[tarfile.TarInfo, None, int]:
+    """Those of one archive; returns where what ``tarfile`` takes for its end begins, whatever that is."""
     place, end = region
     stream.seek(place)
     try:
@@ -67,11 +97,17 @@ def _headers(stream: BinaryIO, where: str, region: tuple[int, int]) -> Iterator[
                 yield member
     except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
         raise _damage(where, place, str(error)) from None
-    if place < end:
-        stream.seek(place)
-        block = stream.read(min(_BLOCK, end - place))
-        if block.strip(b"\0"):
-            raise _damage(where, place, "truncated header" if len(block) < _BLOCK else "no header")
+    return place
+
+
+def _skip_zeros(stream: BinaryIO, place: int, end: int) -> int:
+    """The first block at or after ``place`` that is not zero; ``end`` if there is none."""
+    stream.seek(place)
+    while place < end and (data := stream.read(min(_READ_BYTES, end - place))):
+        if rest := data.lstrip(b"\0"):
+            return place + (len(data) - len(rest)) // _BLOCK * _BLOCK
+        place += len(data)
+    return end
 
 
 def _damage(where: str, place: int, error: str) -> BadInput:

@@ -1,6 +1,7 @@
 """Zip archives, the ``dataset.zip`` of StyleGAN's dataset tool among them.
 
 Its ``dataset.json`` holds the labels: ``{"labels": [["00000/img00000000.png", 6], ...]}``, or null for none.
+In a zip of the whole folder it lies in that folder, and the names are relative to it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dcgan_data.sources.archive import (
     check_size,
     read_range,
 )
-from dcgan_data.sources.base import directory_label
+from dcgan_data.sources.base import directory_label, text_key
 from dcgan_data.sources.folder import foreign_extension
 from dcgan_data.sources.members import (
     PLACE,
@@ -61,19 +62,21 @@ class ZipSource(ArchiveSource):
         """See ArchiveSource. BadInput if the central directory is not whole, or ``dataset.json`` damaged."""
         with file.open("rb") as stream:
             try:
-                found, label_file, passed_over = _records(stream)
+                found, label_files, passed_over = _records(stream)
             except DamagedError as error:
                 raise BadInput(f"{file}: cut short or damaged ({error}); fetch or copy it again") from None
-            listed = None if label_file is None else _read_labels(file, stream.fileno(), label_file)
+            chosen = _choose_label_file(found.names, label_files)
+            listed = None if chosen is None else _read_labels(file, stream.fileno(), *chosen)
         found = settle(found)
-        if listed is None:
+        if chosen is None or listed is None:
             labels = Texts.of((directory_label(name) or "").encode() for name in found.names)
-            if label_file is not None:
-                passed_over[".json"] += 1
+            passed_over[".json"] += len(label_files)
         else:
-            labels = Texts.of(_take_label(listed, name) for name in found.names)
-            if listed:
-                passed_over["label of no picture"] = len(listed)
+            directory = chosen[0].removesuffix(_LABEL_FILE)
+            labels = Texts.of(_take_label(listed, directory, name) for name in found.names)
+            passed_over[".json"] += len(label_files) - 1
+            passed_over["label of no picture"] = len(listed)
+        passed_over = +passed_over  # without those that are 0
         return Members(found.names, labels, found.rows), passed_over
 
     @staticmethod
@@ -91,9 +94,10 @@ class ZipShard(ArchiveShard):
         return _read_member(descriptor, row)
 
 
-def _records(stream: BinaryIO) -> tuple[Members, np.void | None, Counter[str]]:
-    """All members that are records, without labels; the row of ``dataset.json``; the others, counted."""
-    builder, label_file = MembersBuilder(ZipSource.columns), MembersBuilder(ZipSource.columns)
+def _records(stream: BinaryIO) -> tuple[Members, Members, Counter[str]]:
+    """All members that are records, without labels; those that may be StyleGAN's ``dataset.json``; and the
+    others, counted."""
+    builder, label_files = MembersBuilder(ZipSource.columns), MembersBuilder(ZipSource.columns)
     passed_over: Counter[str] = Counter()
     for entry in read_directory(stream):
         name = clean_name(entry.name)
@@ -101,14 +105,34 @@ def _records(stream: BinaryIO) -> tuple[Members, np.void | None, Counter[str]]:
             continue
         if special := _special(entry.mode):
             passed_over[special] += 1
-        elif name == _LABEL_FILE:
-            label_file.add(name, None, _row(entry, name))
+        elif _may_be_label_file(name):
+            label_files.add(name, None, _row(entry, name))
         elif extension := foreign_extension(name):
             passed_over[extension] += 1
         else:
             builder.add(name, None, _row(entry, name))
-    label_rows = label_file.build().rows
-    return builder.build(), label_rows[-1] if len(label_rows) else None, passed_over
+    return builder.build(), label_files.build(), passed_over
+
+
+def _may_be_label_file(name: bytes) -> bool:
+    """Whether it is named ``dataset.json``, at the top or one directory down."""
+    if not name.endswith(_LABEL_FILE) or name_problem(name):
+        return False
+    return name == _LABEL_FILE or (name.endswith(b"/" + _LABEL_FILE) and name.count(b"/") == 1)
+
+
+def _choose_label_file(pictures: Texts, candidates: Members) -> tuple[bytes, np.void] | None:
+    """Name and row of the list of labels: the one at the top, else the only one if pictures lie beside or
+    below it; None if there is none."""
+    last = {name: number for number, name in enumerate(candidates.names)}
+    if _LABEL_FILE in last:
+        return _LABEL_FILE, candidates.rows[last[_LABEL_FILE]]
+    if len(last) != 1:
+        return None
+    ((name, number),) = last.items()
+    directory = name.removesuffix(_LABEL_FILE)
+    below = any(picture.startswith(directory) for picture in pictures)
+    return (name, candidates.rows[number]) if below else None
 
 
 def _special(mode: int) -> str:
@@ -155,7 +179,7 @@ def _inflate(data: bytes, size: int) -> bytes:
     return inflated
 
 
-def _read_labels(file: Path, descriptor: int, row: np.void) -> dict[str, Any] | None:
+def _read_labels(file: Path, descriptor: int, name: bytes, row: np.void) -> dict[str, Any] | None:
     """Names and labels as ``dataset.json`` lists them; None if it is not StyleGAN's, having no ``labels``."""
     try:
         if row["problem"] == Problem.ENCRYPTED:
@@ -170,7 +194,7 @@ def _read_labels(file: Path, descriptor: int, row: np.void) -> dict[str, Any] | 
             raise ValueError("other labels")
         return dict(pairs) if not (names := content.get("label_names")) else _named(pairs, names)
     except (UnreadableMemberError, ValueError, RecursionError) as error:
-        raise BadInput(f"{file}: dataset.json: damaged ({error}); expected {_EXPECTED}") from None
+        raise BadInput(f"{file}: {text_key(name)}: damaged ({error}); expected {_EXPECTED}") from None
 
 
 def _named(pairs: list[Any], names: Any) -> dict[str, Any]:
@@ -190,7 +214,9 @@ def _is_label(pair: Any) -> bool:
     return isinstance(pair[0], str) and isinstance(pair[1], int | float | str | list)
 
 
-def _take_label(listed: dict[str, Any], name: bytes) -> bytes:
-    """The label of a picture, taken out of the list; empty if it has none."""
-    label = listed.pop(name.decode("utf-8", "surrogateescape"), "")
+def _take_label(listed: dict[str, Any], directory: bytes, name: bytes) -> bytes:
+    """The label of a picture, taken out of the list for ``directory``; empty if it has none."""
+    if not name.startswith(directory):
+        return b""
+    label = listed.pop(name.removeprefix(directory).decode("utf-8", "surrogateescape"), "")
     return (label if isinstance(label, str) else json.dumps(label)).encode("utf-8", "backslashreplace")

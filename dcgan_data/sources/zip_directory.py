@@ -18,6 +18,7 @@ _END_64 = struct.Struct(
 )  # signature, length, versions, disk, disk, entries, entries, bytes, offset
 _LOCATOR_64 = struct.Struct("<4sIQI")  # signature, disk, offset, disks
 _ENTRY = struct.Struct("<4s6H3I5H2I")
+_ENTRY_SIGNATURE = b"PK\1\2"
 _LOCAL = struct.Struct("<4s5H3I2H")
 _MOST_COMMENT = (1 << 16) - 1
 _FULL = (1 << 32) - 1
@@ -59,7 +60,7 @@ def read_directory(stream: BinaryIO) -> Iterator[ZipEntry]:
     while left >= _ENTRY.size:
         fields = _ENTRY.unpack(_read(stream, _ENTRY.size))
         signature, _, _, flags, method, _, _, crc = fields[:8]
-        if signature != b"PK\1\2":
+        if signature != _ENTRY_SIGNATURE:
             raise DamagedError("an entry does not begin as one")
         name_bytes, extra_bytes, comment_bytes = fields[10:13]
         name = _read(stream, name_bytes)
@@ -71,6 +72,16 @@ def read_directory(stream: BinaryIO) -> Iterator[ZipEntry]:
         found += 1
     if left or (found - count) % (1 << 16):  # some tools count more than 65,535 without ZIP64
         raise DamagedError(f"{found:,} entries, its end says {count:,}")
+
+
+def ends_with_directory(stream: BinaryIO) -> bool:
+    """Whether a file ends with a central directory that has entries."""
+    try:
+        start, size, _, _ = _find_directory(stream)
+        stream.seek(start)
+        return size >= _ENTRY.size and _read(stream, 4) == _ENTRY_SIGNATURE
+    except DamagedError:
+        return False
 
 
 def local_data_offset(header: bytes) -> int | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dcgan_data.errors import BadInput
 from dcgan_data.sources import Record, Source, open_source
 from dcgan_data.sources.tar import TarSource
 from dcgan_data.sources.zip_archive import ZipSource
@@ -128,6 +129,19 @@ def test_nothing_is_written_beside_the_data(several: Path) -> None:
     before = sorted(several.iterdir())
     keys(open_source(several, 4))
     assert sorted(several.iterdir()) == before
+
+
+def test_an_archive_that_changes_while_it_is_read(several: Path) -> None:
+    """What was read of it may be of either."""
+    first, second = open_source(several, 4).shards()[:2]
+    records = iter(first)
+    next(records)
+    os.utime(several / "a.x", ns=(1, 1))
+    changed = rf"{several}/a\.x: changed since this run began; leave it as it is and run again"
+    with pytest.raises(BadInput, match=changed):
+        list(records)
+    with pytest.raises(BadInput, match=changed):
+        next(iter(second))
 
 
 # The index

@@ -180,6 +180,25 @@ def test_a_file_that_was_replaced_or_vanished_since(tmp_path: Path) -> None:
         list(second)
 
 
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", as_python_2(batch_of(planes_of(5))))
+    records = iter(opened(path).shards()[0])
+    next(records)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(BadInput, match=r"a: changed since this run began; leave it and run again$"):
+        list(records)
+
+
+def test_a_file_that_is_replaced_before_it_is_kept(tmp_path: Path) -> None:
+    """Its pictures must not be kept as those of the one before."""
+    path = write(tmp_path / "a", as_python_2(batch_of(planes_of(5))))
+    (shard, _) = opened(path).shards()
+    write(path, as_python_2(batch_of(planes_of(5, seed=1))))
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(BadInput, match=r"a: changed since this run began; leave it and run again$"):
+        cifar._kept_batch(shard.file)
+
+
 def refusal(tmp_path: Path, data: bytes) -> str:
     path = write(tmp_path / "data_batch_1", data)
     with pytest.raises(BadInput) as caught:

@@ -73,7 +73,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "what"), [(b"1", "a single file"), (bytes(2048), "a single file"), (b"", "an empty file")]
+    ("data", "what"), [(b"1", "a single file"), (bytes(20480), "a single file"), (b"", "an empty file")]
 )
 def test_a_file_of_unknown_content(tmp_path: Path, data: bytes, what: str) -> None:
     path = plain(tmp_path / "photo.tar", data)
@@ -105,6 +105,13 @@ def test_names_say_nothing(tmp_path: Path) -> None:
         ("x", b"PK\7\7", ""),
         ("x", bytes(257) + b"ustar" + bytes(512), "tar"),
         ("x", bytes(257) + b"ustar", ""),
+        ("x.tar", bytes(1024), "tar"),
+        ("x.TAR", bytes(10240), "tar"),
+        ("x.tar", bytes(512), ""),
+        ("x.tar", bytes(1025), ""),
+        ("x.tar", bytes(10752), ""),
+        ("x.tar", bytes(1023) + b"x", ""),
+        ("x", bytes(1024), ""),
         ("x", b"", ""),
     ],
 )
@@ -122,17 +129,69 @@ def test_the_oldest_tar_says_nothing_but_its_checksum(tmp_path: Path) -> None:
 
 
 def test_formats_that_are_wanted(tmp_path: Path) -> None:
-    junk = plain(tmp_path / "junk.zip", b"#!/bin/sh\n" + zipped(tmp_path / "x").read_bytes())
+    junk = plain(tmp_path / "junk", b"something else" * 100)
     assert "a single file" in message(junk)
-    assert open_source(junk, 4, 0, SourceOptions("zip")).kind == "zip"
+    assert "no central directory" in message(junk, "zip")
     path = tar(tmp_path / "x.tar")
-    assert "no central directory" in message(path, "zip")
     assert (
         message(path, "folder") == f"{path}: a single file, not a folder of image files; name its directory"
     )
-    assert message(path, "lsun").startswith(
-        f"{path}: an LMDB by another name; put it into a directory of its own"
+    assert message(junk, "lsun").startswith(
+        f"{junk}: an LMDB by another name; put it into a directory of its own"
     )
+
+
+def test_formats_that_are_wanted_of_something_else(tmp_path: Path, source: Path) -> None:
+    archive, database = tar(tmp_path / "x.zip"), source / "data.mdb"
+    batch = plain(tmp_path / "test", pickle.dumps({}, 2))
+    program = plain(tmp_path / "x.exe", b"MZ" + zipped(tmp_path / "y.tar").read_bytes())
+    for path, wanted, what, other in (
+        (tmp_path / "y.tar", "tar", "a zip archive", "a tar archive"),
+        (program, "tar", "a zip archive", "a tar archive"),
+        (archive, "zip", "a tar archive", "a zip archive"),
+        (archive, "lsun", "a tar archive", "an LMDB"),
+        (archive, "svhn", "a tar archive", "a MATLAB file"),
+        (database, "tar", "an LMDB", "a tar archive"),
+        (batch, "parquet", "one of CIFAR's batches", "a parquet file"),
+        (parquet(tmp_path / "z"), "cifar", "a parquet file", "one of CIFAR's batches"),
+    ):
+        assert message(path, wanted) == (
+            f"{path}: {what} by its content, not {other}; leave --format out, or give the right one"
+        )
+        assert message(path.parent / f"{path.name[:-1]}?", wanted) == message(path, wanted)
+
+
+def test_a_zip_archive_with_a_program_before_it(tmp_path: Path) -> None:
+    """Self-extracting ones; the offsets are those of the archive alone."""
+    program = plain(tmp_path / "x.exe", b"MZ" + bytes(3000) + zipped(tmp_path / "x", "a.jpg").read_bytes())
+    source = open_source(program, 4)
+    assert (source.kind, [record.data for record in source.shards()[0]]) == ("zip", [b"zip"])
+    (tmp_path / "x").unlink()
+    plain(tmp_path / "photo.jpg")
+    assert open_source(tmp_path, 4).passed_over == {".exe": 1}  # beside pictures it may be anything
+    (tmp_path / "photo.jpg").unlink()
+    program.rename(tmp_path / "x.zip")
+    assert open_source(tmp_path, 4).kind == "zip"
+
+
+def test_what_only_ends_like_a_zip_archive(tmp_path: Path) -> None:
+    end = b"PK\5\6" + bytes(18)
+    for data in (end, end[:12] + b"\x40\0\0\0" + end[16:]):
+        assert "a single file" in message(plain(tmp_path / "x", b"something else" * 10 + data))
+
+
+def test_empty_tar_archives(tmp_path: Path) -> None:
+    path = tmp_path / "set" / "0.tar"
+    path.parent.mkdir()
+    tarfile.open(path, "w").close()
+    for place in (path, path.parent):
+        assert message(place) == f"{place}: holds no images; expected {SUPPORTED}"
+    tar(tmp_path / "set" / "1.tar")
+    for place in (path.parent, path.parent / "*.tar"):
+        source = open_source(place, 4)
+        assert (keys(source), source.passed_over) == (["1.tar/a.jpg"], {})
+    path.write_bytes(bytes(1 << 20))  # a download that has not come yet
+    assert message(path.parent).startswith(f"{path}: unknown content, unlike 1.tar beside it")
 
 
 def test_a_format_that_is_none() -> None:
@@ -274,6 +333,40 @@ def test_cifars_directory(tmp_path: Path) -> None:
         assert "data_batch_1: holds no pictures under the name 'data'" in message(path)
 
 
+BATCH = pickle.dumps({}, 2)
+
+
+@pytest.mark.parametrize("wanted", ["", "cifar"])
+@pytest.mark.parametrize(
+    ("data", "trouble"), [(b"", "empty"), (b"garbage", "unknown content"), (None, "cannot be read (No such")]
+)
+@pytest.mark.parametrize(
+    ("name", "beside"), [("data_batch_2", "data_batch_1"), ("test_batch", "data_batch_1"), ("test", "train")]
+)
+def test_a_file_named_as_cifars_batches(
+    tmp_path: Path, name: str, beside: str, data: bytes | None, trouble: str, wanted: str
+) -> None:
+    plain(tmp_path / "set" / "meta", BATCH)
+    plain(tmp_path / "set" / beside, BATCH)
+    plain(tmp_path / "set" / "a file", b"of another name")
+    if data is None:
+        (tmp_path / "set" / name).symlink_to("gone")
+    else:
+        plain(tmp_path / "set" / name, data)
+    for path in (tmp_path / "set", tmp_path):
+        text = message(path, wanted)
+        assert text.startswith(f"{tmp_path}/set/{name}: {trouble}")
+        assert text.endswith(f", unlike {beside} beside it; fetch or copy it again, or move it away")
+
+
+def test_other_files_beside_cifars_batches(tmp_path: Path) -> None:
+    """Much is named ``test``; CIFAR-100's has its names in ``meta`` beside it."""
+    plain(tmp_path / "data_batch_1", BATCH)
+    for name in ("test", "readme", "data_batch_x"):
+        plain(tmp_path / name)
+    assert "data_batch_1: holds no pictures under the name 'data'" in message(tmp_path)
+
+
 def test_a_directory_of_matlab_files(tmp_path: Path) -> None:
     plain(tmp_path / "train_32x32.mat", b"MATLAB 5.0 MAT-file" + bytes(500))
     assert message(tmp_path).startswith(f"{tmp_path}/train_32x32.mat: ")
@@ -407,6 +500,16 @@ def test_compressed_archives_in_a_directory(tmp_path: Path) -> None:
     (tmp_path / "y.tar").rename(tmp_path / "labels.csv")
     path.rename(tmp_path / "labels.gz")
     assert message(tmp_path) == f"{tmp_path}: holds no images; expected {SUPPORTED}"
+
+
+@pytest.mark.parametrize("wanted", ["", "tar"])
+def test_a_compressed_archive_named_as_those_beside_it(tmp_path: Path, wanted: str) -> None:
+    path = plain(tmp_path / "x.tar", b"\x1f\x8b" + bytes(600))
+    if not wanted:
+        assert message(tmp_path) == message(path)
+    tar(tmp_path / "a.tar")
+    assert message(tmp_path, wanted) == message(path)
+    assert message(path).startswith(f"{path}: compressed (gzip), so that it cannot be read by range")
 
 
 def test_pipes_and_circles_in_a_directory(tmp_path: Path) -> None:

@@ -160,7 +160,17 @@ def test_the_image_column_is_found_by_name_and_type(tmp_path: Path, names: list[
     [
         ({"text": ["a caption"], "label": [3]}, "3"),
         ({"caption": ["a caption"]}, "a caption"),
-        ({"label": [0.5], "text": ["a caption"]}, "a caption"),
+        ({"label": [True], "text": ["a caption"]}, "a caption"),
+        ({"label": [0.5], "text": ["a caption"]}, "0.5"),
+        (
+            {"label": pa.array([1.0], pa.float64())},
+            "1.0",
+        ),  # as pandas has whole numbers where some are missing
+        ({"label": pa.array([0.1], pa.float32())}, "0.1"),
+        ({"label": pa.array([0.25], pa.float16())}, "0.25"),
+        ({"label": pa.array([None], pa.float64())}, None),
+        ({"label": pa.array([float("nan")], pa.float64())}, None),
+        ({"label": pa.array([2.0]).dictionary_encode()}, "2.0"),
         ({"label": pa.array([None], pa.int64())}, None),
         ({"labels": pa.array([200], pa.uint8())}, "200"),
         ({"class": pa.array(["r\u00e9sum\u00e9\\n"], pa.large_string())}, "r\u00e9sum\u00e9\\n"),
@@ -172,6 +182,30 @@ def test_the_label_column_is_found_by_name_and_type(
 ) -> None:
     path = write(tmp_path / "a.parquet", {"image": pa.array(pictures(1), STRUCT), **columns})
     assert [record.label for record in read(opened(path))] == [label]
+
+
+def test_a_column_of_floats_that_is_asked_for(tmp_path: Path) -> None:
+    columns = {"image": pa.array(pictures(2), STRUCT), "score": [0.5, None]}
+    source = opened(write(tmp_path / "a.parquet", columns), columns=("", "score"))
+    assert [record.label for record in read(source)] == ["0.5", None]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.int64()), pa.large_list(pa.string()), pa.list_(pa.float32(), 2)], ids=str
+)
+def test_a_label_column_of_lists_is_counted(tmp_path: Path, kind: pa.DataType) -> None:
+    columns = {
+        "image": pa.array(pictures(1), STRUCT),
+        "labels": pa.array([None], kind),
+        "text": ["a caption"],
+    }
+    path = write(tmp_path / "a.parquet", columns)
+    source = opened(path)
+    assert source.passed_over == {"label column of lists": 1}
+    assert [record.label for record in read(source)] == ["a caption"]
+    assert opened(path, columns=("", "text")).passed_over == {}
+    columns["label"] = [7]  # comes first, whatever the others are
+    assert opened(write(path, columns)).passed_over == {}
 
 
 def test_text_that_is_no_text(tmp_path: Path) -> None:
@@ -222,9 +256,14 @@ def test_columns_that_are_asked_for(tmp_path: Path) -> None:
             r"no single column 'image' that may hold images; it has image",
         ),
         (
-            {"image": pa.array([b""], pa.binary()), "score": [0.5]},
+            {"image": pa.array([b""], pa.binary()), "score": [True]},
             ("", "score"),
             r"no single column 'score' that may hold labels; .* name one of them with label_column",
+        ),
+        (
+            {"image": pa.array([b""], pa.binary()), "label": [[1, 2]]},
+            ("", "label"),
+            r"no single column 'label' that may hold labels; .* label \(list<",
         ),
     ],
 )
@@ -330,6 +369,17 @@ def test_a_file_that_was_replaced_since(tmp_path: Path) -> None:
         BadInput, match=r"a\.parquet: changed since this run began; leave it as it is and run"
     ):
         list(shard)
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = labelled(tmp_path / "a.parquet", 10)
+    records = iter(opened(path).shards()[0])
+    next(records)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(
+        BadInput, match=r"a\.parquet: changed since this run began; leave it as it is and run"
+    ):
+        list(records)
 
 
 def test_a_file_that_vanished_since(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dcgan_data.sources import Record, Source, SourceOptions, open_source
 
 Member = tuple[str, bytes] | tarfile.TarInfo
 DUPLICATE = "duplicate_key: a later member has the same name and takes its place"
+NO_END = "missing end of archive"
 UNSAFE = "unsafe_name: leaves the archive"
 
 
@@ -205,7 +206,7 @@ def test_a_samples_side_file_is_its_label(tmp_path: Path) -> None:
         "d/5.jpg": "d",
         "6.jpg": None,
     }
-    assert opened(path).passed_over == {".json": 1, ".txt": 2}  # 2.json, 1.txt, e/3.txt are nobody's label
+    assert opened(path).passed_over == {".txt": 1}  # e/3.txt; 1.txt and 2.json belong to pictures
 
 
 def test_names_with_several_dots(tmp_path: Path) -> None:
@@ -227,6 +228,18 @@ def test_names_with_several_dots(tmp_path: Path) -> None:
         "photo.v3.jpg": None,
         "x.y/8.jpg": "x.y",
     }
+    assert opened(path).passed_over == {".cls": 1}
+
+
+def test_side_files_that_are_passed_over_have_no_picture(tmp_path: Path) -> None:
+    path = write_tar(
+        tmp_path / "x.tar",
+        *((f"{n}.jpg", b"1") for n in range(3)),
+        *((f"{n}.txt", b"a caption") for n in range(4)),
+        *((f"{n}.json", b"{}") for n in range(5)),
+        ("2.json", b"{}"),
+    )
+    assert opened(path).passed_over == {".json": 2, ".txt": 1}
 
 
 def test_of_equal_side_files_the_last_one_counts(tmp_path: Path) -> None:
@@ -286,10 +299,9 @@ def test_imagenets_tar_of_class_tars(tmp_path: Path) -> None:
 
 def test_a_class_without_blocks_of_zeros_ends_where_its_member_does(tmp_path: Path) -> None:
     first = tar_bytes([("1.jpg", b"1")])[:1024]
-    assert list(errors(class_tars(tmp_path, n01=first, n02=tar_bytes([("2.jpg", b"2")])))) == [
-        "n01/1.jpg",
-        "n02/2.jpg",
-    ]
+    path = class_tars(tmp_path, n01=first, n02=tar_bytes([("2.jpg", b"2")]))
+    assert list(errors(path)) == ["n01/1.jpg", "n02/2.jpg"]
+    assert opened(path).passed_over == {NO_END: 1}
 
 
 def test_an_inner_tar_that_is_none(tmp_path: Path) -> None:
@@ -351,17 +363,72 @@ def test_cut_short_inside_a_member(tmp_path: Path) -> None:
         assert message(path).startswith(f"{path}: cut short after byte {start} ("), length
 
 
-def test_cut_short_after_a_member_is_no_harm(tmp_path: Path) -> None:
+def test_cut_short_after_a_member_is_counted(tmp_path: Path) -> None:
+    """It may have been the last one."""
     path = write_tar(tmp_path / "x.tar", ("1.jpg", b"1" * 600), ("2.jpg", b"2" * 600))
     data = path.read_bytes()
-    for length in (
-        3072,
-        3072 - 424,
-        3072 + 17,
-        3072 + 512,
-    ):  # nothing more, no padding, some zeros, one block
+    # Nothing more, no padding, some zeros, one block of them.
+    for length, passed_over in ((3072, {NO_END: 1}), (3072 - 424, {NO_END: 1}), (3072 + 17, {}), (3584, {})):
         path.write_bytes(data[:length])
         assert [len(record.data) for record in read(path)] == [600, 600], length
+        assert opened(path).passed_over == passed_over, length
+
+
+def zeroed(path: Path, start: int, stop: int) -> Path:
+    data = bytearray(path.read_bytes())
+    data[start:stop] = bytes(stop - start)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "what"),
+    [
+        (1536, 2048, "damaged at byte 1536 (zeros in place of a header)"),
+        (1536, 3072, "damaged at byte 3072 (no header)"),  # its data follow
+        (1536, 5632, "damaged at byte 5632 (no header)"),
+        (0, 512, "damaged at byte 0 (zeros in place of a header)"),
+    ],
+)
+def test_zeros_in_place_of_a_header(tmp_path: Path, start: int, stop: int, what: str) -> None:
+    """What tarfile takes for the archive's end."""
+    path = write_tar(tmp_path / "x.tar", ("1.jpg", b"1" * 1000), ("2.jpg", b"2" * 9000), ("3.jpg", b"3"))
+    assert message(zeroed(path, start, stop)) == f"{path}: {what}; fetch or copy it again"
+
+
+@pytest.mark.parametrize("inner", [b"", tar_bytes([("1.jpg", b"1")])])
+def test_a_lone_block_of_zeros_before_a_header(tmp_path: Path, inner: bytes) -> None:
+    """An end has two. Of a class tar the headers that follow are those of its members."""
+    path = write_tar(tmp_path / "x.tar", ("0.jpg", b""), ("a.tar", inner), ("2.jpg", b"2"))
+    what = "damaged at byte 512 (zeros in place of a header)"
+    assert message(zeroed(path, 512, 1024)) == f"{path}: {what}; fetch or copy it again"
+
+
+def test_archives_one_after_another(tmp_path: Path) -> None:
+    """As ``cat`` puts them together; the zeros between them may be many."""
+    path = write_tar(tmp_path / "x.tar", ("1.jpg", b"1"), ("2.cls", b"second"))
+    second = tar_bytes([("2.jpg", b"2"), ("3.jpg", b"3")])
+    path.write_bytes(path.read_bytes() + bytes(3 << 20) + second + tar_bytes([("4.jpg", b"4")])[:1024])
+    assert labels(path) == {"1.jpg": None, "2.jpg": "second", "3.jpg": None, "4.jpg": None}
+    assert [record.data for record in read(path)] == [b"1", b"2", b"3", b"4"]
+    assert opened(path).passed_over == {NO_END: 1}
+
+
+def test_something_else_after_the_end(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "x.tar", ("1.jpg", b"1"))
+    path.write_bytes(path.read_bytes() + b"something else" * 100)
+    assert message(path) == f"{path}: damaged at byte 10240 (no header); fetch or copy it again"
+    path.write_bytes(path.read_bytes()[:10300])
+    text = message(path)
+    assert text == f"{path}: cut short after byte 10240 (truncated header); fetch or copy it again"
+
+
+def test_zeros_in_place_of_a_header_in_a_class_tar(tmp_path: Path) -> None:
+    inner = bytearray(tar_bytes([("1.jpg", b"1"), ("2.jpg", b"2"), ("3.jpg", b"3")]))
+    inner[1024:1536] = bytes(512)
+    path = class_tars(tmp_path, n01=bytes(inner), n02=tar_bytes([("4.jpg", b"4")]))
+    what = "damaged at byte 1536 (zeros in place of a header)"
+    assert message(path) == f"{path}: n01.tar: {what}; fetch or copy it again"
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

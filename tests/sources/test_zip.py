@@ -175,6 +175,61 @@ def test_numbers_with_names(tmp_path: Path) -> None:
     assert list(labels(path).values()) == ["dog", "cat", "2"]
 
 
+FOLDER = (
+    ("ds/00000/img0.png", b"1"),
+    ("ds/img1.png", b"2"),
+    ("other/img2.png", b"3"),
+    ("img1.png", b"4"),
+)
+
+
+def listing(*names: str) -> bytes:
+    return json.dumps({"labels": [[name, 6] for name in names]}).encode()
+
+
+def test_stylegans_labels_in_a_zip_of_the_folder(tmp_path: Path) -> None:
+    listed = listing("00000/img0.png", "img1.png", "img2.png")
+    hidden = ("__MACOSX/dataset.json", b"x")
+    path = write_zip(tmp_path / "x.zip", *FOLDER, ("ds/dataset.json", listed), hidden)
+    assert labels(path) == {
+        "ds/00000/img0.png": "6",
+        "ds/img1.png": "6",
+        "other/img2.png": None,
+        "img1.png": None,
+    }
+    assert opened(path).passed_over == {"label of no picture": 1}
+
+
+@pytest.mark.parametrize(
+    ("others", "passed_over"),
+    [
+        (("ds/dataset.json", "other/dataset.json"), {".json": 2}),  # which one is it?
+        (("ds/deep/dataset.json",), {".json": 1}),
+        (("annotations/dataset.json",), {".json": 1}),  # of no picture beside or below it
+        (("ds/my-dataset.json",), {".json": 1}),
+        (("/dataset.json", "../dataset.json"), {".json": 2}),
+    ],
+)
+def test_lists_that_are_not_taken_for_stylegans(
+    tmp_path: Path, others: tuple[str, ...], passed_over: dict[str, int]
+) -> None:
+    path = write_zip(tmp_path / "x.zip", *FOLDER, *((name, listing("img1.png")) for name in others))
+    assert list(labels(path).values()) == ["ds/00000", "ds", "other", None]
+    assert opened(path).passed_over == passed_over
+
+
+def test_of_several_lists_the_one_at_the_top_counts(tmp_path: Path) -> None:
+    top, inner = ("dataset.json", listing("ds/img1.png")), ("ds/dataset.json", listing("00000/img0.png"))
+    path = write_zip(tmp_path / "x.zip", *FOLDER, inner, top)
+    assert list(labels(path).values()) == [None, "6", None, None]
+    assert opened(path).passed_over == {".json": 1}
+
+
+def test_a_damaged_list_one_directory_down(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", *FOLDER, ("ds/dataset.json", b"[1]"))
+    assert message(path) == f"{path}: ds/dataset.json: damaged (no object); {EXPECTED}"
+
+
 @pytest.mark.parametrize("content", [{"labels": None}, {"labels": []}])
 def test_stylegans_sets_without_labels(tmp_path: Path, content: Any) -> None:
     """Their directories are no classes."""
