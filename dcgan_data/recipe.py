@@ -82,8 +82,8 @@ class Recipe:
 FACES = Recipe(name="faces", faces=FacesRecipe(crop="box"), dedup=DedupRecipe(threshold=0.83))
 """What the command ``faces`` makes if nothing else is asked for; ``pipelines/faces.toml`` says the same.
 
-Faces are alike: of all pairs of 508 web photos' faces, different shots of a person score up to 0.79 (boxes) or
-0.82 (aligned), and of their planted copies 96 % and more score over 0.83."""
+Faces are alike: of all pairs of 508 web photos' faces, different shots of a person score up to 0.79 (``box``)
+or 0.82 (``aligned``)."""
 
 
 def load_recipe(path: Path) -> Recipe:
