@@ -19,7 +19,8 @@ from dcgan_data.formats.dataset import SOURCE_INDEX
 def read_source_index(out: Path) -> dict[str, np.ndarray] | None:
     """The arrays that were kept; None if there are none, or none that can be read."""
     try:
-        with np.load(out / SOURCE_INDEX, allow_pickle=False) as stored:
+        # Opened here: numpy leaves a file open that turns out to be damaged.
+        with (out / SOURCE_INDEX).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return dict(stored)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None

@@ -22,6 +22,7 @@ _MOST_HEADER_BYTES = 1 << 26
 _END_BYTES = 2 * _BLOCK
 """Of the blocks of zeros that end an archive; tools add more, up to a round number."""
 _NO_END = "missing end of archive"
+_JOINED = "end of archive before another"
 _READ_BYTES = 1 << 20
 """At a time, where zeros are skipped."""
 _CUT_SHORT = {"truncated header", "empty header", "unexpected end of data"}
@@ -76,6 +77,7 @@ def _headers(
             raise _damage(where, place, "no header" if end - place >= _BLOCK else "truncated header")
         if following - place < _END_BYTES:  # too few for an end: a header that was lost
             raise _damage(where, place, "zeros in place of a header")
+        passed_over[_JOINED] += 1  # or headers were lost: a person can tell
         place = following
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import tracemalloc
 import zlib
@@ -168,6 +169,15 @@ def test_a_file_that_was_replaced_since(tmp_path: Path) -> None:
     write(path, digits(6))
     with pytest.raises(BadInput, match=r"a\.mat: changed since this run began; leave it and run again$"):
         list(shard)
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mat", digits(5))
+    records = iter(opened(path).shards()[0])
+    next(records)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(BadInput, match=r"a\.mat: changed since this run began; leave it and run again$"):
+        list(records)
 
 
 def refusal(tmp_path: Path, data: bytes) -> str:
