@@ -151,6 +151,8 @@ def faces(
     cropped = dataclasses.replace(
         FACES.faces, **given(crop=crop, detector=detector, min_face=min_face, max_faces=max_faces)
     )
+    if crop == "none":
+        raise BadRequest("--crop none: whole pictures are what 'prepare' and 'dedup' make")
     asked = _Asked(source_format, image_size, limit, seed)
     resolved = _resolve(dataclasses.replace(FACES, faces=cropped), asked, **given(threshold=threshold))
     _make(_job(resolved, src, out, workers, device, max_rejected, overwrite), dry_run, as_json, verbose)

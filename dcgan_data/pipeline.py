@@ -293,6 +293,12 @@ def _check_rejected(info: DatasetInfo, job: Job) -> None:
             f"over --max-rejected {job.max_rejected:.3g}; all is kept: see column 'reason' of {MANIFEST}, "
             "or allow more with --max-rejected"
         )
+    if not info.counts.kept and job.max_rejected < 1:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in info.rejected.items())
+        raise TooManyRejected(
+            f"{job.out}: not one image is kept ({reasons}); see column 'reason' of {MANIFEST}, "
+            "and ask for less, or allow it with --max-rejected 100%"
+        )
 
 
 @contextmanager

@@ -102,13 +102,13 @@ class FacesRecipe:
             self.detector == "haar" or self.confidence <= 1, "faces.confidence", self.confidence, "0 to 1"
         )
         require(0 < self.overlap <= 1, "faces.overlap", self.overlap, "more than 0, at most 1")
-        require(1 <= self.min_face < 2**16, "faces.min_face", self.min_face, "1 or more pixels")
+        require(1 <= self.min_face < 2**16, "faces.min_face", self.min_face, "1 to 65535 pixels")
         require(0 <= self.margin <= 2, "faces.margin", self.margin, "0 to 2")
         require(0 <= self.max_padding < 1, "faces.max_padding", self.max_padding, "0 to less than 1")
         for name in ("max_yaw", "max_roll"):
             require(0 <= getattr(self, name) <= 180, f"faces.{name}", getattr(self, name), "0 to 180 degrees")
         for name in ("min_sharpness", "max_faces"):
-            require(getattr(self, name) >= 0, f"faces.{name}", getattr(self, name), "0 or more")
+            require(0 <= getattr(self, name) < 2**32, f"faces.{name}", getattr(self, name), "0 or more")
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ class DedupRecipe:
     threshold: float = 0.73
     """Images whose best alignment scores at least this are copies (``near``)."""
     keep: str = "best"
-    """Which copy stays. ``best``: largest source, then sharpest, then least compressed, then smallest key.
-    ``first``: first in the source. ``FILE:COLUMN``: the highest value of a column of a CSV or parquet file
-    with the columns ``key`` and that one, then as ``best``."""
+    """Which copy stays. ``best``: largest source, then clearly sharper, then least compressed, then smallest
+    key. ``first``: first in the source. ``FILE:COLUMN``: the highest value of a column of a CSV or parquet
+    file with the columns ``key`` and that one, then as ``best``."""
     multiplicity: bool = False
     """Record in the column ``weight`` how many images each kept one stands for."""
     mirror: bool = True

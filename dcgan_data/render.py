@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # names only: rendering needs none of these modules at run ti
     from dcgan_data.verify import Verification
 
 
+_TRAINABLE = (32, 64, 128)
+"""Sides of images that there are models for."""
+
+
 def prepared_set(out: Path, info: DatasetInfo, verbose: bool) -> str:
     """What was made, and what to do next."""
     counts, records = info.counts, info.source["records"]
@@ -31,7 +35,7 @@ def prepared_set(out: Path, info: DatasetInfo, verbose: bool) -> str:
         *_passed_over(info.source["passed_over"]),
         *_doubt(info.deduplication),
         f"look:  {out}/report/index.html",
-        f"train: dcgan-data train --prepared {out}",
+        *([f"train: dcgan-data train --prepared {out}"] if info.image_size in _TRAINABLE else []),
     ]
     if verbose:
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in info.timings.items())
@@ -46,9 +50,13 @@ def _doubt(findings: dict[str, Any]) -> list[str]:
     if expected is None:
         return []
     return [
-        f"  expected wrong: {expected:.2g} pairs of {findings['checked_pairs']:,} checked "
+        f"  expected wrong: {_rough(expected)} pairs of {findings['checked_pairs']:,} checked "
         "(from the scores of unrelated images in this set)"
     ]
+
+
+def _rough(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _is_short(value: Any) -> bool:

@@ -248,3 +248,9 @@ def test_the_commands_options_reach_the_recipe(photos: Path, tmp_path: Path) -> 
         assert line in shown
     refused = CliRunner().invoke(app, [*words, "--detector", "haar"])
     assert refused.exit_code == 1 and "'aligned' needs landmarks" in refused.output
+
+
+def test_not_one_face_is_said(photos: Path, tmp_path: Path, make: Make, faces: Callable[..., Recipe]) -> None:
+    with pytest.raises(TooManyRejected, match=r"not one image is kept \(face_too_small 6, no_face 1, not_an"):
+        make(photos, tmp_path / "set", faces(min_face=500), max_rejected=0.5)
+    assert read_info(tmp_path / "set").counts.kept == 0

@@ -57,7 +57,7 @@ def judge_everything(out: Path, verdicts: Path) -> None:
 
 
 def test_every_command_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Any, encoded: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Any, encoded: Any, face: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "_MIN_SECONDS", 0.1)
@@ -65,7 +65,7 @@ def test_every_command_runs(
     make_demo_lmdb(Path("lsun/bedroom_val_lmdb"), count=12, seed=1)
     Image.fromarray(picture(256, 256)).save("photo.jpg")
     Path("photos/somebody").mkdir(parents=True)
-    Image.fromarray(picture(256, 256)).save("photos/somebody/1.jpg")
+    Image.fromarray(face(256, 1)).save("photos/somebody/1.jpg")
     pixels = [encoded(picture(32, 32, seed)) for seed in range(20)]
     Path("cifar10").mkdir()
     pq.write_table(pa.table({"image": pixels, "label": list(range(20))}), "cifar10/train.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from dcgan_data.formats.preferences import read_preferences
 from dcgan_data.ops.sharpness import sharpness
 
 _CHUNK = 512
+_CLEARLY_SHARPER = np.array([math.isqrt(2**step) for step in range(126)], np.int64)
+"""Steps of sharpness, each the square root of 2 times the one before: within a step no image counts as
+sharper. What recompression and resampling add is less than that, and then the least compressed stays."""
 
 
 def preference(images: ImageSet, members: np.ndarray, keep: str) -> np.ndarray:
@@ -27,7 +31,7 @@ def preference(images: ImageSet, members: np.ndarray, keep: str) -> np.ndarray:
     keys: list[np.ndarray] = [_key_rank(facts)]  # of np.lexsort: the last counts most
     area = facts["width"].to_numpy().astype(np.int64) * facts["height"].to_numpy()
     keys.append(-facts["bytes"].to_numpy() / area)
-    keys.append(-_sharpness(images, members))
+    keys.append(-np.searchsorted(_CLEARLY_SHARPER, _sharpness(images, members), side="right"))
     keys.append(-area)
     if keep != "best":
         keys.append(-_user_values(facts["key"], keep))

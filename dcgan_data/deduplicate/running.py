@@ -31,7 +31,9 @@ _MOST_IDLE_BITS = 32
 _FEWEST_TO_JUDGE = 100
 """... unless there are so few images that bits agree by chance."""
 _MOST_FALSE = 0.01
-"""Share of the removals that may be expected to be wrong without a warning."""
+"""Share of the removals that may be expected to be wrong without a warning ..."""
+_FEWEST_FALSE = 0.5
+"""... unless it is probably not one."""
 
 
 @dataclass
@@ -153,7 +155,7 @@ def _warn(decisions: Decisions, reporter: Reporter) -> None:
             "look at the groups in the report, and try other [autoencoder] settings or more images"
         )
     share = findings.get("expected_false_share", 0.0)
-    if share > _MOST_FALSE:
+    if share > _MOST_FALSE and findings["expected_false_pairs"] >= _FEWEST_FALSE:
         reporter.say(
             f"warning: {share:.1%} of the removals may be wrong (estimated from the set's unrelated images); "
             "look at the lowest scores in the report, and try a higher --threshold"

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dcgan_data.formats.atomic import atomic_path
+from dcgan_data.formats.manifest import shown_name
 from dcgan_data.query.answers import Answer
 
 SHEET_LINES = 200
@@ -22,8 +23,10 @@ def draw_line(answer: Answer, pictures: np.ndarray, top: int) -> Image.Image:
     line = Image.new("RGB", (wide, _SIDE + 2 * _LINE_PIXELS + _GAP), "white")
     draw = ImageDraw.Draw(line)
     font = ImageFont.load_default(_LINE_PIXELS - 3)
-    captions = [(f"{answer.verdict}{', flat' if answer.flat else ''}", answer.photo)]
-    captions += [(f"{match.score:.3f} {match.status}", match.key) for match in answer.matches]
+    captions = [(f"{answer.verdict}{', flat' if answer.flat else ''}", shown_name(answer.photo, answer.part))]
+    captions += [
+        (f"{match.score:.3f} {match.status}", shown_name(match.key, match.part)) for match in answer.matches
+    ]
     for place, (said, name) in enumerate(captions):
         left = place * (_SIDE + _GAP)
         if place < len(pictures):

@@ -17,6 +17,7 @@ from typing import Any
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import atomic_path
 from dcgan_data.formats.audit_file import AuditResult, read_audit
+from dcgan_data.formats.manifest import shown_name
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.staging import REPORT
 from dcgan_data.report import sections
@@ -80,7 +81,7 @@ def _listed(prepared: PreparedSet, rows: SetRows) -> dict[str, str]:
     shown = thumbnails(images, of_groups, GROUP_SIDES, GROUP_BUDGET)
     audit = audit_data(prepared.info.content_sha256, removals, strata, sample.tolist(), words)
     audit["pictures"] = thumbnails(images, of_sample, AUDIT_SIDES, AUDIT_BUDGET, quality=92)
-    reasons = [(words[row]["key"], words[row]["reason"]) for row in rejected]
+    reasons = [(shown_name(words[row]["key"], words[row]["part"]), words[row]["reason"]) for row in rejected]
     return {
         "elsewhere": _elsewhere(removals.elsewhere),
         "groups_json": _json(groups_data(removals, strata.bands, groups, words, shown)),

@@ -37,8 +37,8 @@ def new_source(
     found["leak mirrored"] = encoded(np.ascontiguousarray(pictures[9][:, ::-1]))
     found["leak compressed"] = encoded(pictures[7], "JPEG", quality=60)
     found["leak larger"] = encoded(Image.fromarray(pictures[9]).resize((100, 100)))
-    found["of a kept one"] = near_records[b"02 jpeg"]
-    found["of a removed one"] = near_records[b"02"]  # a copy of "02 jpeg", too, which is kept
+    found["of a kept one"] = near_records[b"02"]
+    found["of a removed one"] = near_records[b"02 jpeg"]  # a copy of "02", too, which is kept
     found["text"] = b"no image"
     path = tmp_path_factory.mktemp("new") / "lmdb"
     return Path(write_lmdb(path, {key.encode(): data for key, data in found.items()}))
@@ -49,8 +49,8 @@ LEAKS = {
     "leak mirrored": "09",
     "leak compressed": "07",
     "leak larger": "09",
-    "of a kept one": "02 jpeg",
-    "of a removed one": "02 jpeg",
+    "of a kept one": "02",
+    "of a removed one": "02",
 }
 
 
