@@ -189,9 +189,9 @@ def test_no_set_at_all(tmp_path: Path) -> None:
     ("key", "changes", "claim"),
     [
         ("06", {"score": 0.99}, "06 is removed for 06 grainy (0.990 at "),
-        ("02", {"view": "zoom 0.95x0.95"}, "02 is removed for 02 jpeg (0."),
-        ("02", {"view": "mirror"}, "02 is removed for 02 jpeg (0."),
-        ("02", {"duplicate_of": "03", "group": 3}, "02 is removed for 03 (0."),
+        ("02 jpeg", {"view": "zoom 0.95x0.95"}, "02 jpeg is removed for 02 (0."),
+        ("02 jpeg", {"view": "mirror"}, "02 jpeg is removed for 02 (0."),
+        ("02 jpeg", {"duplicate_of": "03", "group": 3}, "02 jpeg is removed for 03 (0."),
         (
             "07",
             {
@@ -224,7 +224,7 @@ def test_a_removal_that_the_pixels_do_not_bear_out(
 
 
 def test_a_view_that_is_none(copied_near_set: Path) -> None:
-    forge(copied_near_set, lambda rows: row(rows, "02").update(view="upside down"))
+    forge(copied_near_set, lambda rows: row(rows, "02 jpeg").update(view="upside down"))
     assert message(copied_near_set) == f"{copied_near_set}: the manifest has no view: 'upside down'; {REMEDY}"
 
 
@@ -278,13 +278,13 @@ def test_the_exact_rule_is_proved_by_codes(copied_set: Path) -> None:
 def test_pixels_that_were_changed_with_their_stamp(copied_near_set: Path) -> None:
     """One picture exchanged for noise: the removal that names it no longer holds."""
     rows = read_table(copied_near_set / MANIFEST, MANIFEST_SCHEMA).to_pylist()
-    place = row(rows, "02 jpeg")
+    place = row(rows, "02")
     name = shard_name(place["shard"])
     shard = np.load(copied_near_set / name)
     shard[place["row"]] = np.random.default_rng(0).integers(0, 256, shard.shape[1:])
     np.save(copied_near_set / name, shard)
     restamp(copied_near_set, name)
-    assert message(copied_near_set).startswith(f"{copied_near_set}: 02 is removed for 02 jpeg (0.")
+    assert message(copied_near_set).startswith(f"{copied_near_set}: 02 jpeg is removed for 02 (0.")
 
 
 @pytest.mark.parametrize("name", ["images/00001.npy", "manifest.parquet", "duplicates.parquet"])
