@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dcgan_data.torch_dataset import TorchImages
 
 
+_READ_AGAIN = ("_rows", "keys", "labels", "classes")
+
+
 class KeptImages:
     """The N kept images of a prepared set, in the order of its source. Cheap to send to worker processes."""
 
@@ -78,8 +81,8 @@ class KeptImages:
         return TorchImages(self, labels)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the memory maps: numpy would send all pixels along."""
-        return {name: value for name, value in vars(self).items() if name != "_rows"}
+        """Without what can be read again: numpy would send all pixels along, and keys may be millions."""
+        return {name: value for name, value in vars(self).items() if name not in _READ_AGAIN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

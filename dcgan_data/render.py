@@ -194,7 +194,7 @@ def faces_bench(result: FacesBench) -> str:
     """A line a detector and number of workers, then what it made of hand-made boxes."""
     lines = [
         f"{result.photos:,} photos to {result.image_size} px",
-        f"{'detector':<10}{'side':>6}{'workers':>9}{'photos/s':>10}{'with a face':>13}{'faces':>8}",
+        f"{'detector':<10}{'side':>6}{'workers':>9}{'photos/s':>10}{'with a crop':>13}{'crops':>8}",
     ]
     for rate in result.rates:
         side = rate.detection_side if rate.detector == "yunet" else ""

@@ -400,10 +400,11 @@ def test_help_imports_nothing_heavy() -> None:
     ("name", "said"),
     [("a" * 300, "File name too long"), ("loop", "Too many levels of symbolic links")],
 )
-def test_paths_that_cannot_be(tmp_path: Path, name: str, said: str) -> None:
+def test_paths_that_cannot_be(tmp_path: Path, picture: Any, encoded: Any, name: str, said: str) -> None:
     """One line, whichever option they are given to."""
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.png").write_bytes(encoded(picture(64, 64)))
     path = str(tmp_path / name)
     for words in (["prepare", path], ["prepare", str(tmp_path / "photos"), "--out", path], ["verify", path]):
         result = CliRunner().invoke(app, words)

@@ -78,9 +78,15 @@ def test_a_loader_with_workers(finished_set: Path) -> None:
 
 def test_no_pixels_travel_to_workers(finished_set: Path) -> None:
     images = open_prepared(finished_set)
-    sent = pickle.dumps(images.torch())
+    dataset = images.torch()
+    before = len(pickle.dumps(dataset))
+    assert images.keys and images.labels and images.classes == []
+    sent = pickle.dumps(dataset)
+    assert len(sent) == before, "nor keys or labels that were looked at"
     assert len(sent) < 15 * 32 * 32 * 3 / 2
-    assert np.array_equal(pickle.loads(sent).images[:], images[:])
+    received = pickle.loads(sent).images
+    assert np.array_equal(received[:], images[:])
+    assert received.keys == images.keys
 
 
 def test_labels(labelled: Path) -> None:

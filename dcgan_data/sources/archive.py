@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from dcgan_data.errors import BadInput
-from dcgan_data.sources.base import Record, file_prefixes, text_key
+from dcgan_data.sources.base import Record, changed_file, file_prefixes, file_stamp, text_key
 from dcgan_data.sources.members import REASONS, Members, Problem, Texts
 
 INDEX_VERSION = 2
@@ -106,7 +106,7 @@ class ArchiveSource(ABC):
         archives: list[Archive] = []
         found = 0
         for file in files:
-            stamp = _stamp(os.stat(file))
+            stamp = file_stamp(os.stat(file))
             archive = known.get(file)
             if archive is None or archive.stamp != stamp:
                 members, passed_over = self.walk(file)
@@ -243,9 +243,5 @@ def _open(file: str, stamp: tuple[int, int]) -> Iterator[int]:
 
 
 def _check_stamp(file: str, descriptor: int, stamp: tuple[int, int]) -> None:
-    if _stamp(os.fstat(descriptor)) != stamp:
-        raise BadInput(f"{file}: changed since this run began; leave it as it is and run again")
-
-
-def _stamp(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
+    if file_stamp(os.fstat(descriptor)) != stamp:
+        raise changed_file(file)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dcgan_data.errors import BadInput
-from dcgan_data.sources.base import Record, file_prefixes, text_key
+from dcgan_data.sources.base import Record, changed_file, file_prefixes, file_stamp, text_key
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def open_file(path: Path) -> Iterator[OpenFile]:
             opened = OpenFile(_identity(path, file), file)
             yield opened
             if _identity(path, file) != opened.identity:
-                raise _changed(path)
+                raise changed_file(path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); make it readable") from None
 
@@ -142,14 +142,9 @@ def open_same(file: FileIdentity) -> Iterator[OpenFile]:
     """The same for a file that was open before; BadInput also if it is another by now."""
     with open_file(Path(file.path)) as opened:
         if opened.identity != file:
-            raise _changed(Path(file.path))
+            raise changed_file(file.path)
         yield opened
 
 
 def _identity(path: Path, file: BufferedReader) -> FileIdentity:
-    status = os.fstat(file.fileno())
-    return FileIdentity(str(path), status.st_size, status.st_mtime_ns)
-
-
-def _changed(path: Path) -> BadInput:
-    return BadInput(f"{path}: changed since this run began; leave it and run again")
+    return FileIdentity(str(path), *file_stamp(os.fstat(file.fileno())))

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dcgan_data.errors import BadRequest
+from dcgan_data.errors import BadInput, BadRequest
 
 FORMATS = ("lsun", "folder", "tar", "zip", "parquet", "cifar", "svhn")
 
@@ -117,3 +117,13 @@ def directory_label(path: bytes) -> str | None:
     """The directory of a relative path as its label, as in folders of classes or persons; or None."""
     directory = os.path.dirname(path)
     return text_key(directory) if directory else None
+
+
+def file_stamp(status: os.stat_result) -> tuple[int, int]:
+    """Size and time of change (ns): what tells a file from the one that was there before."""
+    return status.st_size, status.st_mtime_ns
+
+
+def changed_file(path: str | Path) -> BadInput:
+    """What to raise when a file is another than at the beginning of the run."""
+    return BadInput(f"{path}: changed since this run began; leave it as it is and run again")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dcgan_data.errors import BadInput
-from dcgan_data.sources.base import Record, file_prefixes, text_key
+from dcgan_data.sources.base import Record, changed_file, file_prefixes, file_stamp, text_key
 
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo")
 _LABEL_NAMES = ("label", "labels", "fine_label", "class", "cls", "text", "caption")
@@ -110,7 +110,7 @@ class ParquetShard:
         path = Path(self.path)
         with _open_table(path) as (table, footer):
             if footer != self.footer:
-                raise _changed(path)
+                raise changed_file(path)
             for number, batch in _batches(path, table, self.columns, self.run):
                 yield from self._records(number, batch)
 
@@ -128,7 +128,7 @@ def _open_table(path: Path) -> Iterator[tuple[pq.ParquetFile, str]]:
     meanwhile."""
     try:
         with path.open("rb") as file:
-            stamp = _stamp(file)
+            stamp = file_stamp(os.fstat(file.fileno()))
             footer = _footer_digest(path, file)
             try:
                 table = pq.ParquetFile(
@@ -137,20 +137,10 @@ def _open_table(path: Path) -> Iterator[tuple[pq.ParquetFile, str]]:
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise BadInput(f"{path}: damaged ({_one_line(error)}); fetch or copy it again") from None
             yield table, footer
-            if _stamp(file) != stamp:
-                raise _changed(path)
+            if file_stamp(os.fstat(file.fileno())) != stamp:
+                raise changed_file(path)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({_one_line(error)}); make it readable") from None
-
-
-def _stamp(file: BinaryIO) -> tuple[int, int]:
-    """Size and time of change (ns) of an open file."""
-    status = os.fstat(file.fileno())
-    return status.st_size, status.st_mtime_ns
-
-
-def _changed(path: Path) -> BadInput:
-    return BadInput(f"{path}: changed since this run began; leave it as it is and run again")
 
 
 def _footer_digest(path: Path, file: BinaryIO) -> str:

@@ -173,7 +173,7 @@ def test_a_file_that_was_replaced_or_vanished_since(tmp_path: Path) -> None:
     first, second = opened(path).shards()
     list(first)
     write(path, as_python_2(batch_of(planes_of(6))))
-    with pytest.raises(BadInput, match=r"a: changed since this run began; leave it and run again$"):
+    with pytest.raises(BadInput, match=r"a: changed since this run began; leave it as it is and run again$"):
         list(second)
     path.unlink()
     with pytest.raises(BadInput, match=r"a: cannot be read \(No such file or directory\); make it readable$"):
@@ -185,7 +185,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     records = iter(opened(path).shards()[0])
     next(records)
     os.utime(path, ns=(1, 1))
-    with pytest.raises(BadInput, match=r"a: changed since this run began; leave it and run again$"):
+    with pytest.raises(BadInput, match=r"a: changed since this run began; leave it as it is and run again$"):
         list(records)
 
 
@@ -195,7 +195,7 @@ def test_a_file_that_is_replaced_before_it_is_kept(tmp_path: Path) -> None:
     (shard, _) = opened(path).shards()
     write(path, as_python_2(batch_of(planes_of(5, seed=1))))
     os.utime(path, ns=(1, 1))
-    with pytest.raises(BadInput, match=r"a: changed since this run began; leave it and run again$"):
+    with pytest.raises(BadInput, match=r"a: changed since this run began; leave it as it is and run again$"):
         cifar._kept_batch(shard.file)
 
 
