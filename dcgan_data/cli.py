@@ -38,7 +38,8 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except DcganDataError as error:
-            print(f"error: {error}", file=sys.stderr)
+            if os.environ.get("RANK", "0") == "0":  # the others of torchrun's processes say the same
+                print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
             if error.errno in _FULL_OR_FAILING:

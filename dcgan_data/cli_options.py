@@ -37,6 +37,7 @@ SeedOption = Annotated[int | None, typer.Option(help="Seeds everything random (d
 WorkersOption = Annotated[int | None, typer.Option(help="Processes (default: one a core)")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 RejectedOption = Annotated[str, typer.Option(help="Exit with 3 if a larger share of the records is bad.")]
+CheckpointOption = Annotated[str, typer.Option(help="last, best (by its score), or a step.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace this tool's own files in --out.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Print the resolved recipe and plan, and stop.")

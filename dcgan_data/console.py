@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from dcgan_data.reporter import Stage
 
 if TYPE_CHECKING:
-    from dcgan_data.train.loop import StepReport
+    from dcgan_data.train.progress import StepReport
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -39,24 +39,27 @@ class ConsoleReporter:
     def training(self) -> Iterator[Callable[[StepReport], None]]:
         """Show a training run; the callback takes its step reports."""
         stage: Stage | None = None
+        done = 0
         with ExitStack() as stack:
 
             def on_step(report: StepReport) -> None:
-                nonlocal stage
+                nonlocal stage, done
                 if stage is None:
                     stage = stack.enter_context(self.stage("train", report.total_steps, "steps"))
-                    stage.advance(report.step - 1)
-                stage.advance(1, _training_note(report))
+                    done = report.step - 1
+                    stage.advance(done)
+                for message in report.messages:
+                    self.say(message)
+                stage.advance(report.step - done, _training_note(report))
+                done = report.step
 
             yield on_step
 
 
 def _training_note(report: StepReport) -> str:
-    losses = (
-        (name, value) for name, value in (("D", report.loss_d), ("G", report.loss_g)) if value is not None
-    )
-    text = ", ".join(f"loss {name} {value:.3f}" for name, value in losses)
-    return f"epoch {report.epoch}, {text}, {report.images_per_s:,.0f} images/s"
+    losses = (("D", report.loss_d), ("G", report.loss_g))
+    known = [f"loss {name} {value:.3f}" for name, value in losses if value is not None]
+    return ", ".join([f"epoch {report.epoch}", *known, f"{report.images_per_s:,.0f} images/s"])
 
 
 @contextmanager

@@ -8,7 +8,9 @@ from dcgan_data.errors import BadRequest
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn auto, cpu or cuda into a device; BadRequest if a GPU is asked for and there is none."""
+    """Turn auto, cpu or cuda into a device; BadRequest for another name, or a GPU where there is none."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise BadRequest(f"device {name}: must be one of auto, cpu, cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise BadRequest("device cuda: torch sees no GPU here; use --device cpu, or auto")
     if name == "auto":

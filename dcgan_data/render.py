@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # names only: rendering needs none of these modules at run ti
     from dcgan_data.plan import Job, Plan
     from dcgan_data.query import QueryResult
     from dcgan_data.tour import Tour
-    from dcgan_data.train.loop import TrainSummary
+    from dcgan_data.train.progress import TrainSummary
     from dcgan_data.verify import Verification
 
 
@@ -162,10 +162,19 @@ def training(summary: TrainSummary) -> str:
         [
             f"{summary.run_dir}: {summary.steps:,} steps in {summary.seconds:,.0f} s "
             f"({summary.images_per_s:,.0f} images/s)",
-            f"look:   {summary.grid}",
+            *_score(summary),
+            *(f"warning: {warning}" for warning in summary.warnings),
+            f"look:   {summary.page}",
             f"sample: dcgan-data sample {summary.run_dir} -n 64 -o grid.png",
         ]
     )
+
+
+def _score(summary: TrainSummary) -> list[str]:
+    if summary.best is None:
+        return []
+    distance = f"held-out images are {summary.best_score:.2f} from the nearest of 1,000 samples"
+    return [f"best:   {summary.best} ({distance})"]
 
 
 def drawn(directory: Path, truth: DemoTruth) -> str:

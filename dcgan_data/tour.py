@@ -19,7 +19,8 @@ from dcgan_data.plan import Job
 from dcgan_data.recipe import ImageRecipe, Recipe
 from dcgan_data.reporter import Reporter
 from dcgan_data.train.config import TrainConfig
-from dcgan_data.train.loop import StepReport, TrainSummary, train
+from dcgan_data.train.loop import train
+from dcgan_data.train.progress import StepReport, TrainSummary
 
 RECIPE = Recipe(name="demo", image=ImageRecipe(size=32))
 """The same as ``pipelines/demo.toml``."""

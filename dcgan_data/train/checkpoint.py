@@ -3,35 +3,61 @@
 checkpoints/000500/
   generator.safetensors
   discriminator.safetensors
-  state.safetensors      both optimisers ("adam_g.<parameter>.exp_avg"), "z_rng", "measures"
-  state.json             step, seconds, schema version
+  average.safetensors        moving average of the generator's weights, if there is one
+  standing.safetensors       statistics of the generator that samples come from ("<norm>.mean", ".variance")
+  state.safetensors          both optimisers ("adam_g.<parameter>.exp_avg"), "rng", "measures"
+  state.json                 step, seconds, score, attempt, watchdog, schema version
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch as st
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from dcgan_data.errors import BadInput
+from dcgan_data.errors import BadInput, TrainingStopped
 from dcgan_data.formats.atomic import TEMPORARY_SUFFIX, atomic_path, flush_to_disk, write_json
 from dcgan_data.train.game import TrainState
-from dcgan_data.train.models import Discriminator, Generator, ModelShape, Network, allocate
+from dcgan_data.train.models import Discriminator, Generator, ModelShape, Network, build
+from dcgan_data.train.norm import Statistics, set_standing
+from dcgan_data.train.seeds import Stream, torch_rng
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
+_AVERAGE, _STANDING = "average.safetensors", "standing.safetensors"
 _TENSORS, _STATE = "state.safetensors", "state.json"
 _WEIGHTS = {Generator: GENERATOR, Discriminator: DISCRIMINATOR}
 _COMPLETE = re.compile(r"\d{6,}")
 _UNFINISHED = re.compile(rf"\d{{6,}}{re.escape(TEMPORARY_SUFFIX)}")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a checkpoint knows beside tensors."""
+
+    step: int
+    """Minibatches done."""
+    seconds: float = 0.0
+    """Time spent training until then."""
+    score: float | None = None
+    """Nearest-neighbour score of 1,000 samples, lower is better; None if there are no held-out images."""
+    attempt: int = 0
+    """How often the run had been rolled back."""
+    watchdog: dict[str, Any] = field(default_factory=dict)
+    """What the watchdog remembered."""
+    schema_version: int = SCHEMA_VERSION
+    """Raised when a reader of older checkpoints would be wrong."""
 
 
 def checkpoints_in(directory: Path) -> list[Path]:
@@ -39,53 +65,107 @@ def checkpoints_in(directory: Path) -> list[Path]:
     return sorted(_matching(directory, _COMPLETE), key=lambda path: int(path.name))
 
 
-def save_checkpoint(directory: Path, state: TrainState, keep: int) -> Path:
-    """Write ``state`` to ``directory/<step>``, then remove all but the newest ``keep`` checkpoints."""
+def best_checkpoint(directory: Path) -> Path | None:
+    """The checkpoint of the lowest score, the earlier of equals; None if none has a score."""
+    facts_of = {path: _peek(path) for path in checkpoints_in(directory)}
+    scored = [(facts.score, facts.step, path) for path, facts in facts_of.items() if facts]
+    known = [entry for entry in scored if entry[0] is not None]
+    return min(known)[2] if known else None
+
+
+def read_facts(checkpoint: Path) -> Facts:
+    """What a checkpoint knows beside tensors; BadInput if it is damaged."""
+    with _damage_is_bad_input(checkpoint):
+        return _read_facts(checkpoint)
+
+
+def discard_after(directory: Path, step: int) -> None:
+    """Remove the checkpoints after ``step``, which is about to be trained on from."""
+    _remove([path for path in checkpoints_in(directory) if int(path.name) > step])
+
+
+def save_checkpoint(
+    directory: Path, state: TrainState, standing: Statistics, facts: Facts, keep: int
+) -> Path:
+    """Write ``state`` to ``directory/<step>``, then remove all but the newest ``keep`` and the best.
+
+    Raises TrainingStopped if it cannot be written; the checkpoints before it stay.
+    """
     target = directory / f"{state.step:06d}"
     if not target.exists():
-        # The state goes last in the directory, the rename last of all: a kill leaves only a temporary name.
+        # The rename comes last of all: a kill leaves only a temporary name.
         temporary = target.with_name(target.name + TEMPORARY_SUFFIX)
         shutil.rmtree(temporary, ignore_errors=True)
-        _write_weights(temporary / GENERATOR, state.generator)
-        _write_weights(temporary / DISCRIMINATOR, state.discriminator)
-        _write_tensors(temporary / _TENSORS, _state_tensors(state))
-        values = {"schema_version": SCHEMA_VERSION, "step": state.step, "seconds": state.seconds}
-        write_json(temporary / _STATE, values)
-        temporary.replace(target)
-        flush_to_disk(directory)
-    _remove(checkpoints_in(directory)[:-keep])
+        try:
+            _write(temporary, state, standing, facts)
+            temporary.replace(target)
+            flush_to_disk(directory)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise TrainingStopped(_cannot_write(target, error)) from None
+    best = best_checkpoint(directory)
+    _remove([path for path in checkpoints_in(directory)[:-keep] if path != best])
     for leftover in _matching(directory, _UNFINISHED):
         shutil.rmtree(leftover)
     return target
 
 
-def load_checkpoint(checkpoint: Path, state: TrainState) -> None:
-    """Overwrite ``state`` by what was saved; BadInput if the checkpoint is damaged or of other shapes."""
+def load_checkpoint(checkpoint: Path, state: TrainState) -> Facts:
+    """Overwrite ``state`` by what was saved; BadInput if the checkpoint is damaged or of other shapes.
+
+    After BadInput ``state`` may be half overwritten: load another one into it, or drop it.
+    """
     with _damage_is_bad_input(checkpoint):
-        values = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-        if values["schema_version"] != SCHEMA_VERSION:
-            found = values["schema_version"]
-            raise ValueError(f"schema version {found}, this program reads {SCHEMA_VERSION}")
-        for model in (state.generator, state.discriminator):
-            model.load_state_dict(st.load_file(checkpoint / _WEIGHTS[type(model)]))
+        facts = _read_facts(checkpoint)
+        models: list[tuple[nn.Module, str]] = [
+            (state.generator, GENERATOR),
+            (state.discriminator, DISCRIMINATOR),
+        ]
+        if state.average is not None:
+            models.append((state.average, _AVERAGE))
+        for model, name in models:
+            model.load_state_dict(st.load_file(checkpoint / name))
+        st.load_file(checkpoint / _STANDING)  # only drawing needs it, but half a checkpoint is none
         tensors = st.load_file(checkpoint / _TENSORS)
         _load_adam(state.adam_g, "adam_g", state.generator, tensors)
         _load_adam(state.adam_d, "adam_d", state.discriminator, tensors)
-        state.z_rng.set_state(tensors["z_rng"])
+        state.rng.set_state(tensors["rng"])
         state.measures.copy_(tensors["measures"])
-        state.step, state.seconds = int(values["step"]), float(values["seconds"])
+        state.step, state.seconds = facts.step, facts.seconds
+    return facts
 
 
 def load_network(checkpoint: Path, network: type[Network], shape: ModelShape) -> Network:
     """The saved generator or discriminator, on the CPU; BadInput if its file is damaged or does not fit."""
-    model = allocate(network, shape)
+    model = build(network, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
     with _damage_is_bad_input(checkpoint):
         model.load_state_dict(st.load_file(checkpoint / _WEIGHTS[network]))
     return model
 
 
-def _write_weights(path: Path, model: nn.Module) -> None:
-    _write_tensors(path, dict(model.named_parameters()))
+def load_drawing_generator(checkpoint: Path, shape: ModelShape) -> Generator:
+    """The generator that samples come from, on the CPU: the moving average if there is one, with
+    standing statistics. BadInput if a file is damaged or does not fit."""
+    model = build(Generator, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
+    with _damage_is_bad_input(checkpoint):
+        average = checkpoint / _AVERAGE
+        model.load_state_dict(st.load_file(average if average.exists() else checkpoint / GENERATOR))
+        tensors = st.load_file(checkpoint / _STANDING)
+        names = {name.rpartition(".")[0] for name in tensors}
+        set_standing(model, {name: (tensors[f"{name}.mean"], tensors[f"{name}.variance"]) for name in names})
+    return model
+
+
+def _write(directory: Path, state: TrainState, standing: Statistics, facts: Facts) -> None:
+    _write_tensors(directory / GENERATOR, state.generator.state_dict())
+    _write_tensors(directory / DISCRIMINATOR, state.discriminator.state_dict())
+    if state.average is not None:
+        _write_tensors(directory / _AVERAGE, state.average.state_dict())
+    statistics = {f"{name}.mean": mean for name, (mean, _) in standing.items()}
+    statistics |= {f"{name}.variance": variance for name, (_, variance) in standing.items()}
+    _write_tensors(directory / _STANDING, statistics)
+    _write_tensors(directory / _TENSORS, _state_tensors(state))
+    write_json(directory / _STATE, vars(facts))
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -96,7 +176,7 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _state_tensors(state: TrainState) -> dict[str, Tensor]:
-    tensors = {"z_rng": state.z_rng.get_state(), "measures": state.measures}
+    tensors = {"rng": state.rng.get_state(), "measures": state.measures}
     players = (("adam_g", state.adam_g, state.generator), ("adam_d", state.adam_d, state.discriminator))
     for prefix, adam, model in players:
         for name, parameter in model.named_parameters():
@@ -118,6 +198,21 @@ def _load_adam(adam: torch.optim.Adam, prefix: str, model: nn.Module, tensors: d
     adam.load_state_dict({"state": moments, "param_groups": adam.state_dict()["param_groups"]})
 
 
+def _read_facts(checkpoint: Path) -> Facts:
+    values = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    if values["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema version {values['schema_version']}, this program reads {SCHEMA_VERSION}")
+    facts = Facts(**values)
+    return Facts(**{**vars(facts), "step": int(facts.step), "seconds": float(facts.seconds)})
+
+
+def _peek(checkpoint: Path) -> Facts | None:
+    try:
+        return _read_facts(checkpoint)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # damaged: whoever wants to load it is told
+
+
 def _matching(directory: Path, name: re.Pattern[str]) -> list[Path]:
     if not directory.is_dir():
         return []
@@ -130,6 +225,15 @@ def _remove(checkpoints: list[Path]) -> None:
         doomed = checkpoint.with_name(checkpoint.name + TEMPORARY_SUFFIX)
         checkpoint.replace(doomed)
         shutil.rmtree(doomed)
+
+
+def _cannot_write(target: Path, error: OSError) -> str:
+    saved = checkpoints_in(target.parent)
+    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "mend this"
+    return (
+        f"{target}: cannot be written ({error.strerror}); last checkpoint: {saved[-1] if saved else 'none'}; "
+        f"{remedy} and go on with --resume"
+    )
 
 
 @contextmanager

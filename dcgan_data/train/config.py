@@ -5,11 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from dcgan_data.errors import BadRequest
 
 DEFAULT_EPOCHS = 25
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "float32", "tf32", "bf16")
+COMPILE = ("auto", "on", "off")
+ON_COLLAPSE = ("stop", "warn", "rollback")
+
+PRESETS = MappingProxyType(
+    {
+        "paper": MappingProxyType({}),
+        "fast": MappingProxyType({"alternate": False, "precision": "auto", "ema": 0.999}),
+    }
+)
+"""What each preset changes of TrainConfig's defaults, which are the authors' model and recipe."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +32,11 @@ class TrainConfig:
     prepared: Path
     """The prepared set; only its kept rows are read."""
     run_dir: Path
-    """Where config.json, metrics.jsonl, samples/ and checkpoints/ go."""
+    """Where everything that the run writes goes; ``rundir`` lists it."""
+    preset: str = "paper"
+    """The set of defaults that the other fields were filled from: paper or fast (``of_preset``)."""
     steps: int | None = None
-    """Minibatches to train for. Each updates EITHER the generator OR the discriminator."""
+    """Minibatches to train for."""
     epochs: int | None = None
     """Passes over the set, in place of ``steps``; 25 when neither is given."""
     width: int = 128
@@ -29,7 +44,7 @@ class TrainConfig:
     z_dim: int = 100
     """Length of the latent vector."""
     batch_size: int = 128
-    """Images in a minibatch, and in every set of batch statistics."""
+    """Images in a minibatch, over all processes."""
     learning_rate: float = 2e-4
     """Adam's step size."""
     beta1: float = 0.5
@@ -40,35 +55,69 @@ class TrainConfig:
     """Adam's divisor floor."""
     l2: float = 1e-5
     """Times each parameter, added to its gradient: all parameters, batch norm included."""
+    alternate: bool = True
+    """Each minibatch updates EITHER the generator OR the discriminator; if false, D and then G."""
+    precision: str = "float32"
+    """Of convolutions and matrix products: float32, tf32, bf16, or auto: the quickest that the device has.
+    Weights, moments and batch statistics are float32 always."""
+    ema: float = 0.0
+    """Samples come from a moving average of G's weights, with this decay a step; 0: from G itself."""
+    spectral_norm: bool = False
+    """Divide each weight of the discriminator by its largest singular value (Miyato et al., 2018)."""
+    augment: bool = False
+    """Change real and generated images alike before D sees them (Zhao et al., 2020): for small sets."""
+    compile: str = "auto"
+    """torch.compile: on, off, or auto: on a GPU, for runs that are long enough to win back its minute."""
+    cuda_graphs: bool = True
+    """On a GPU: record a step's kernels once and launch them together."""
+    deterministic: bool = False
+    """On a GPU: only algorithms that give the same bits in every run. On a CPU it is always so."""
+    include_duplicates: bool = False
+    """Train on the removed duplicates too: what the set was before its removals."""
+    held_out: int | None = None
+    """Images kept from training, for the nearest-neighbour score; None: 5 % of the set, at most 10,000."""
     seed: int = 0
     """Of weights, latent vectors, data order and sample grids, each of which has its own generator."""
     device: str = "auto"
     """auto, cpu or cuda; auto takes a GPU if there is one."""
-    sample_every: int = 100
-    """Steps between grids in samples/."""
+    on_collapse: str = "warn"
+    """When D saturates or samples collapse: warn, stop, or rollback: on from the checkpoint before, with
+    other random numbers. A value that is not finite stops the run unless it is rolled back."""
+    sample_every: int | None = None
+    """Steps between grids in samples/; None: at every epoch's end, and every 1,000 steps."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep_checkpoints: int = 3
-    """Newest checkpoints that are kept."""
+    """Newest checkpoints that are kept, beside the one of the best score."""
+    score_every: int | None = None
+    """Epochs between nearest-neighbour scores of 1,000, 10,000 and 100,000 samples; None: none but the
+    one of 1,000 samples at each checkpoint."""
     log_every: int = 10
-    """Steps between lines of metrics.jsonl; on a GPU, the host waits for it only then."""
+    """Steps between lines of metrics.jsonl."""
+    tensorboard: bool = False
+    """Also write scalars and grids for TensorBoard."""
+
+    @classmethod
+    def of_preset(cls, preset: str, **given: Any) -> TrainConfig:
+        """A preset's settings with those that are given put in their place; BadRequest for another name."""
+        if preset not in PRESETS:
+            raise BadRequest(f"preset={preset!r}: must be one of {', '.join(PRESETS)}")
+        return cls(**{**PRESETS[preset], **given, "preset": preset})
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise BadRequest(f"steps={self.steps} and epochs={self.epochs}: give one of the two, not both")
-        for name in ("steps", "epochs"):
-            if getattr(self, name) is not None:
-                self._require_at_least(name, 1)
-        for name in ("width", "z_dim", "sample_every", "checkpoint_every", "keep_checkpoints", "log_every"):
-            self._require_at_least(name, 1)
-        self._require_at_least("batch_size", 2)  # one image has no batch statistics
-        self._require_at_least("seed", 0)
+        for name, least in _LEAST.items():
+            if (value := getattr(self, name)) is not None:
+                self._require(name, value >= least, f"{least} or more")
+        self._require("width", self.width <= _WIDEST, f"{_WIDEST} or less")
         for name in ("learning_rate", "adam_eps"):
             self._require(name, 0 < getattr(self, name) < math.inf, "a finite number above 0")
         self._require("l2", 0 <= self.l2 < math.inf, "a finite number, 0 or more")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "ema"):
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        self._require("device", self.device in DEVICES, f"one of {', '.join(DEVICES)}")
+        for name, allowed in _CHOICES.items():
+            self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
 
     def total_steps(self, batches_per_epoch: int) -> int:
         """Minibatches of the whole run, for a set with that many full batches."""
@@ -76,9 +125,35 @@ class TrainConfig:
             return self.steps
         return (self.epochs or DEFAULT_EPOCHS) * batches_per_epoch
 
-    def _require_at_least(self, name: str, least: int) -> None:
-        self._require(name, getattr(self, name) >= least, f"{least} or more")
-
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
             raise BadRequest(f"{name}={getattr(self, name)!r}: must be {allowed}")
+
+
+_WIDEST = 4096
+"""Far beyond what any device can hold, and far below what overflows in torch."""
+_LEAST = MappingProxyType(
+    {
+        "steps": 1,
+        "epochs": 1,
+        "width": 1,
+        "z_dim": 1,
+        "batch_size": 2,  # one image has no batch statistics
+        "held_out": 0,
+        "seed": 0,
+        "sample_every": 1,
+        "checkpoint_every": 1,
+        "keep_checkpoints": 1,
+        "score_every": 1,
+        "log_every": 1,
+    }
+)
+_CHOICES = MappingProxyType(
+    {
+        "preset": tuple(PRESETS),
+        "precision": PRECISIONS,
+        "compile": COMPILE,
+        "device": DEVICES,
+        "on_collapse": ON_COLLAPSE,
+    }
+)

@@ -4,8 +4,10 @@ Two wishes meet here: a bad loss must be caught BEFORE the parameters are update
 not stand still at every step while the host reads a loss. So the test is made on the device, and
 its result handed to the optimiser as the flag by which torch's fused Adam skips an update (the one
 that gradient scaling uses). The flag stays set: every later update is skipped too. The host reads
-it when it reads the losses, and before it writes anything; parameters and optimisers are then still
-as they were before the failed step, however many steps were queued since.
+it with the losses, some steps later, and before it writes anything; parameters and optimisers are
+then still as they were before the failed step, however many steps were queued since.
+
+All tensors are changed in place, so that a recorded CUDA graph finds them where they were.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dcgan_data.train.distributed import Ranks
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -23,32 +27,39 @@ class Failure:
 
     step: int
     """Its number, from 1."""
+    player: str
+    """Whose update it was: discriminator or generator."""
     loss: float
     """Its loss; finite if only the gradient was not."""
+
+
+PLAYERS = ("discriminator", "generator")
 
 
 class FiniteGuard:
     """Remembers, on the device, the first step whose loss or gradient was not finite."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._tripped = torch.zeros((), dtype=torch.bool, device=device)
-        self._step = torch.zeros((), dtype=torch.int64, device=device)
-        self._loss = torch.zeros((), device=device)
+    def __init__(self, device: torch.device, ranks: Ranks) -> None:
+        self.skip = torch.zeros((), device=device)
+        """float32 (): 1.0 once an update had to be skipped."""
+        self.step = torch.zeros((), dtype=torch.float64, device=device)
+        """float64 (): the number of the step that is being done, from 1."""
+        self.seen = torch.zeros(3, dtype=torch.float64, device=device)
+        """float64 (3,): step, player and loss of the first failure."""
+        self._ranks = ranks
 
-    def skip_flag(self, step: int, loss: Tensor, gradients: Sequence[Tensor]) -> Tensor:
-        """1.0 if the update of ``step`` must be skipped, else 0.0: float32 () on the device."""
-        # One pass over the gradients and no mask of their size: a sum is finite only if all its terms are.
-        total = loss + torch.stack([gradient.sum() for gradient in gradients]).sum()
-        bad = ~torch.isfinite(total)
-        first = bad & ~self._tripped
-        # full_like fills on the device; a bare number would be copied to it, and the copy waited for.
-        self._step = torch.where(first, torch.full_like(self._step, step), self._step)
-        self._loss = torch.where(first, loss, self._loss)
-        self._tripped = self._tripped | bad
-        return self._tripped.float()
+    def check(self, player: str, loss: Tensor, gradients: Sequence[Tensor]) -> Tensor:
+        """``skip``, brought up to date by a loss and its gradients."""
+        norms = torch._foreach_norm(list(gradients))  # not finite if any value is not
+        bad = (~torch.isfinite(loss + torch.stack(norms).sum())).float()
+        self._ranks.take_largest(bad)
+        first = bad * (1 - self.skip) > 0
+        number = torch.full_like(self.step, PLAYERS.index(player))  # filled on the device: nothing is copied
+        self.seen.copy_(torch.where(first, torch.stack([self.step, number, loss.double()]), self.seen))
+        self.skip.copy_(torch.maximum(self.skip, bad))
+        return self.skip
 
-    def failure(self) -> Failure | None:
-        """The first failed step, None if there is none. Waits for the device."""
-        if not self._tripped.item():
-            return None
-        return Failure(int(self._step.item()), self._loss.item())
+
+def failure_of(skip: float, seen: Sequence[float]) -> Failure | None:
+    """What the host has read of ``FiniteGuard.skip`` and ``.seen``; None if nothing failed."""
+    return Failure(int(seen[0]), PLAYERS[int(seen[1])], seen[2]) if skip else None

@@ -1,4 +1,4 @@
-"""Let Ctrl-C end a run between two updates, never inside one."""
+"""Let Ctrl-C and SIGTERM end a run between two steps, never inside one."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PYTHONS_OWN = (signal.default_int_handler, signal.SIG_DFL)
+
 
 @contextmanager
 def deferred_interrupts() -> Iterator[threading.Event]:
-    """Inside the block, Ctrl-C sets the yielded event instead of raising KeyboardInterrupt.
+    """Inside the block, Ctrl-C and SIGTERM set the yielded event instead of ending the program.
 
-    A state that is saved half way through an update could not be resumed exactly. Another handler
-    than Python's own is left alone, and so is a thread that never receives the signal.
+    A state that is saved half way through an update could not be resumed exactly. A second signal of the
+    kind ends the program as usual: who presses Ctrl-C twice does not want to wait. Another handler than
+    Python's own is left alone, and so is a thread that never receives signals.
     """
     pending = threading.Event()
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    if threading.current_thread() is not threading.main_thread():
         yield pending
         return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    mine = [number for number in _SIGNALS if before[number] in _PYTHONS_OWN]
 
-    def remember(_signal: int, _frame: FrameType | None) -> None:
+    def remember(number: int, _frame: FrameType | None) -> None:
         pending.set()
+        signal.signal(number, before[signal.Signals(number)])
 
-    signal.signal(signal.SIGINT, remember)
+    for number in mine:
+        signal.signal(number, remember)
     try:
         yield pending
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in mine:
+            signal.signal(number, before[number])

@@ -3,260 +3,313 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
-from dcgan_data.device import resolve_device, send
-from dcgan_data.errors import BadRequest, TrainingStopped
+import torch
+
+from dcgan_data.device import resolve_device
+from dcgan_data.errors import BadInput, BadRequest, TrainingStopped
 from dcgan_data.formats.lock import locked
 from dcgan_data.formats.prepared import PreparedSet
-from dcgan_data.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from dcgan_data.train.checkpoint import Facts, checkpoints_in, discard_after, load_checkpoint
 from dcgan_data.train.config import TrainConfig
-from dcgan_data.train.data import Batches, ImageSource
-from dcgan_data.train.game import (
-    TrainState,
-    new_state,
-    read_measures,
-    update_discriminator,
-    update_generator,
-)
+from dcgan_data.train.data import Batches, Share
+from dcgan_data.train.distributed import joined
+from dcgan_data.train.engine import Stepper, numerics, resolve_precision
+from dcgan_data.train.game import TrainState, new_state
+from dcgan_data.train.guard import Failure
 from dcgan_data.train.interrupt import deferred_interrupts
 from dcgan_data.train.models import IMAGE_SIZES
-from dcgan_data.train.rundir import RunDirectory, RunRecord, describe_run
-from dcgan_data.train.sample import generate, image_grid, write_png
-from dcgan_data.train.seeds import Stream, draw_z, torch_rng
+from dcgan_data.train.progress import Pace, StepReport, TrainSummary
+from dcgan_data.train.readings import Readings, read_now
+from dcgan_data.train.recorder import Recorder
+from dcgan_data.train.rundir import RunDirectory, RunRecord, TrainingData, describe_run
+from dcgan_data.train.schedule import Due, due_after
+from dcgan_data.train.seeds import Stream, torch_rng
+from dcgan_data.train.split import split_set
+from dcgan_data.train.watchdog import Event
 
-GRID_COLUMNS = 8
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Progress after one minibatch; on a GPU the losses are those of the last log, not to keep it waiting."""
-
-    step: int
-    """Minibatches done."""
-    total_steps: int
-    """Minibatches of the whole run."""
-    epoch: int
-    """The pass over the set that the minibatch belongs to, from 1."""
-    loss_d: float | None
-    """Discriminator's loss in nats; None before it is known."""
-    loss_g: float | None
-    """Generator's loss in nats; None before it is known."""
-    images_per_s: float
-    """Real images consumed a second since this session began."""
+MOST_ROLLBACKS = 3
+"""Then the run stops: what fails four times is no accident."""
+_GO_ON, _STOP, _ROLL_BACK = range(3)
+OnStep = Callable[[StepReport], None]
 
 
-@dataclass(frozen=True)
-class TrainSummary:
-    """How a run ended."""
-
-    run_dir: Path
-    """The run."""
-    steps: int
-    """Minibatches done, over all sessions."""
-    seconds: float
-    """Time spent training, over all sessions."""
-    images_per_s: float
-    """Real images consumed a second in this session; 0 if nothing was left to do."""
-    loss_d: float | None
-    """Discriminator's last loss in nats; None if it was never updated."""
-    loss_g: float | None
-    """Generator's last loss in nats."""
-    checkpoint: Path
-    """The last checkpoint."""
-    grid: Path
-    """The last grid of samples."""
-
-
-def train(
-    config: TrainConfig, resume: bool = False, on_step: Callable[[StepReport], None] | None = None
-) -> TrainSummary:
+def train(config: TrainConfig, resume: bool = False, on_step: OnStep | None = None) -> TrainSummary:
     """Train on the kept rows of ``config.prepared``, into ``config.run_dir``.
 
-    ``on_step`` is called after every minibatch. Ctrl-C ends the run after the minibatch in hand: a
-    checkpoint is written, then KeyboardInterrupt raised. With ``resume`` the newest checkpoint is
-    continued: on the CPU to the same bits as a run that was never interrupted.
+    ``on_step`` is called after every minibatch. Ctrl-C or SIGTERM ends the run after the minibatch in
+    hand: a checkpoint is written, then KeyboardInterrupt raised. With ``resume`` the newest readable
+    checkpoint is continued: on the CPU, or on a GPU with ``deterministic``, to the same bits as a run that
+    was never interrupted. Under torchrun this is one of several processes, of which the first writes.
 
-    Raises BadRequest if the request does not fit the set, the machine or what is in the run
-    directory, BadInput for an unreadable set or checkpoint, and TrainingStopped when a loss or
-    gradient is not finite.
+    Raises BadRequest if the request does not fit the set, the machine or what is in the run directory,
+    BadInput for an unreadable set or checkpoint, and TrainingStopped when training cannot go on.
     """
     prepared = PreparedSet.open(config.prepared)
-    return train_on(config, prepared.rows(), prepared.info.content_sha256, resume, on_step)
+    _check_size(config, prepared.info.image_size)
+    split = split_set(prepared, config.include_duplicates, config.held_out, config.seed)
+    return train_on(
+        config, TrainingData(split.train, split.held_out, prepared.info.content_sha256), resume, on_step
+    )
+
+
+def resumed_config(prepared: Path, run_dir: Path, **given: Any) -> TrainConfig:
+    """What a run was begun with, with what is ``given`` put in its place; BadInput if it is not a run."""
+    run = RunDirectory(run_dir)
+    if not run.config.exists():
+        raise BadRequest(f"{run_dir}: nothing to resume, no run is here; leave --resume out to start one")
+    before = run.read().config
+    if "steps" in given or "epochs" in given:
+        before |= {"steps": None, "epochs": None}
+    known = {field.name for field in fields(TrainConfig)}
+    values = {name: value for name, value in before.items() if name in known}
+    return TrainConfig(**{**values, **given, "prepared": prepared, "run_dir": run_dir})
 
 
 def train_on(
-    config: TrainConfig,
-    images: ImageSource,
-    set_sha256: str,
-    resume: bool = False,
-    on_step: Callable[[StepReport], None] | None = None,
+    config: TrainConfig, data: TrainingData, resume: bool = False, on_step: OnStep | None = None
 ) -> TrainSummary:
-    """Do as ``train``, on images from anywhere; ``set_sha256`` stands for their contents."""
-    device = resolve_device(config.device)
-    _check_set(config, images)
+    """Do as ``train``, on images from anywhere."""
+    _check_size(config, data.train.image_size)
+    _check_count(config, data)
     run = RunDirectory(config.run_dir)
-    if resume and config.steps is None and config.epochs is None and run.config.exists():
-        before = run.read().config  # what was asked when the run was started
-        config = replace(config, steps=before["steps"], epochs=before["epochs"])
-    total_steps = config.total_steps(len(images) // config.batch_size)
-    record = describe_run(config, set_sha256, len(images), images.image_size, total_steps)
-    run.check_continues(record) if resume else run.check_free()
-    with locked(run.path, "--run-dir"):
-        state = new_state(config, images.image_size, device)
+    with joined(resolve_device(config.device), config.batch_size) as (ranks, device):
+        if resume and config.steps is None and config.epochs is None and run.config.exists():
+            before = run.read().config  # what was asked when the run was started
+            config = replace(config, steps=before["steps"], epochs=before["epochs"])
+        total_steps = config.total_steps(len(data.train) // config.batch_size)
+        precision = resolve_precision(config.precision, device)
+        machine = {"device": device.type, "precision": precision, "processes": ranks.count}
+        record = describe_run(config, data, total_steps, machine)
+        with ExitStack() as stack:
+            if ranks.first:
+                run.check_continues(record) if resume else run.check_free()
+                stack.enter_context(locked(run.path, "--run-dir"))
+            stack.enter_context(numerics(config, device))
+            state = new_state(config, data.train.image_size, device, ranks)
+            return _Run(config, run, record, data, state).go(resume, on_step if ranks.first else None)
+
+
+class _Run:
+    """One session of a run, on one rank."""
+
+    def __init__(
+        self, config: TrainConfig, run: RunDirectory, record: RunRecord, data: TrainingData, state: TrainState
+    ) -> None:
+        self.config, self.run, self.record, self.data, self.state = config, run, record, data, state
+        self.recorder = Recorder(config, run, state, data)
+        self.readings = Readings()
+        self.on_step: OnStep | None = None
+
+    def go(self, resume: bool, on_step: OnStep | None) -> TrainSummary:
+        """Train to the end."""
+        config, state, ranks = self.config, self.state, self.state.ranks
+        self.on_step = on_step
         if resume:
-            _resume(run, record, state)
-        run.write(record)
-        batches = Batches(images, config.batch_size, config.seed, device)
-        return _run(config, total_steps, run, state, batches, on_step)
+            self._resume()
+        if ranks.first:
+            self.recorder.begin()
+            self.run.write(self.record)
+        share = Share(ranks.rank, ranks.count, 2 if config.alternate else 1)
+        batches = Batches(self.data.train, config.batch_size, config.seed, state.device, share)
+        try:
+            return self._loop(batches)
+        finally:
+            batches.close()
+            self.recorder.close()
 
+    def _loop(self, batches: Batches) -> TrainSummary:
+        config, state, recorder, readings = self.config, self.state, self.recorder, self.readings
+        total_steps, per_epoch = self.record.total_steps, batches.per_epoch
+        stepper = self._new_stepper()
+        measures = read_now(state).measures
+        pace = Pace(state.step, state.seconds, config.batch_size)
+        with deferred_interrupts() as interrupted:
+            while state.step < total_steps:
+                stepper.step(batches.pixels(state.step) if stepper.reads_pixels else None)
+                state.seconds = pace.seconds()
+                due = due_after(state.step, config, total_steps, per_epoch)
+                if due.log:
+                    readings.take(state)
+                # Several ranks must see the same readings at the same step; one alone need not wait for them.
+                arrived = readings.arrived(wait=due.halts or state.ranks.count > 1)
+                failure = next((reading.failure for reading in arrived if reading.failure), None)
+                events: list[Event] = []
+                if failure:
+                    events = [self._failed(failure)]
+                elif state.ranks.first:
+                    events = recorder.record(due, arrived, pace, per_epoch)
+                measures = arrived[-1].measures if arrived else measures
 
-def _run(
-    config: TrainConfig,
-    total_steps: int,
-    run: RunDirectory,
-    state: TrainState,
-    batches: Batches,
-    on_step: Callable[[StepReport], None] | None,
-) -> TrainSummary:
-    measures = read_measures(state)
-    pace = _Pace(state, config.batch_size)
-    with deferred_interrupts() as interrupted:
-        while state.step < total_steps:
-            z = send(draw_z(state.z_rng, config.batch_size, config.z_dim), state.device)
-            # The authors' alternation: a minibatch moves one player only, the generator first.
-            # Its minibatch is passed over unread, as theirs is unused.
-            if state.step % 2 == 0:
-                update_generator(state, z)
-            else:
-                update_discriminator(state, batches.images(state.step), z)
-            epoch = 1 + state.step // batches.per_epoch
-            state.step += 1
+                verdict = self._agreed(self._judge(failure, events), due)
+                if verdict == _STOP:
+                    raise TrainingStopped(self._stopped(events))
+                if verdict == _ROLL_BACK:
+                    self._roll_back(events)
+                    stepper = self._new_stepper()
+                    pace = Pace(state.step, state.seconds, config.batch_size)
+                elif state.ranks.first:
+                    if due.save:
+                        recorder.save()
+                    if due.draw:
+                        recorder.write_page(at_once=state.step == total_steps)
 
-            log, draw, save = _due(config, state.step, total_steps)
-            if log or draw or save or state.device.type == "cpu":
-                # The host's only waits for a GPU; guard.py says why a bad update is no less prevented.
-                _require_finite(config, run, state)
-                measures = read_measures(state)
-            state.seconds = pace.seconds()
-            if log:
-                position = {"step": state.step, "epoch": epoch}
-                rate = {"images_per_s": pace.since_mark(state.step), "seconds": state.seconds}
-                run.append_metrics({**position, **asdict(measures), **rate})
-            if draw:
-                _draw_grid(config, run, state)
-            if save:
-                save_checkpoint(run.checkpoints, state, config.keep_checkpoints)
+                try:
+                    self._report(measures.loss_d, measures.loss_g, per_epoch, pace)
+                    if self._any_interrupted(interrupted.is_set(), due):
+                        raise KeyboardInterrupt
+                except KeyboardInterrupt:
+                    self._save_interrupted()
+                    raise
+        state.ranks.meet()  # the first may still be writing
+        return recorder.summary(pace, measures)
 
+    def _new_stepper(self) -> Stepper:
+        stepper = Stepper(self.config, self.state, self.record.total_steps - self.state.step)
+        self.recorder.messages += stepper.notes
+        stepper.notes = self.recorder.messages  # what shows later is told later
+        return stepper
+
+    def _report(self, loss_d: float | None, loss_g: float | None, per_epoch: int, pace: Pace) -> None:
+        if self.on_step is None:
+            return
+        step, messages = self.state.step, tuple(self.recorder.messages)
+        self.recorder.messages.clear()
+        rate, epoch = pace.since_start(step), 1 + max(step - 1, 0) // per_epoch
+        self.on_step(StepReport(step, self.record.total_steps, epoch, loss_d, loss_g, rate, messages))
+
+    def _judge(self, failure: Failure | None, events: list[Event]) -> int:
+        """What to do about a failure or the watchdog's warnings."""
+        if not events or (self.config.on_collapse == "warn" and not failure):
+            return _GO_ON
+        if self.config.on_collapse != "rollback" or self.recorder.attempt >= MOST_ROLLBACKS:
+            return _STOP
+        return _ROLL_BACK if checkpoints_in(self.run.checkpoints) else _STOP
+
+    def _agreed(self, verdict: int, due: Due) -> int:
+        """The first rank's verdict, which has seen the most."""
+        if self.state.ranks.count == 1:
+            return verdict
+        if not due.log:  # ranks meet where lines are due
+            return _GO_ON
+        shared = torch.tensor(verdict, device=self.state.device)
+        self.state.ranks.take_first(shared)
+        return int(shared)
+
+    def _any_interrupted(self, interrupted: bool, due: Due) -> bool:
+        """Whether any rank was, told to all where they meet."""
+        if self.state.ranks.count == 1:
+            return interrupted
+        if not due.log:
+            return False
+        shared = torch.tensor(int(interrupted), device=self.state.device)
+        self.state.ranks.take_largest(shared)
+        return bool(shared)
+
+    def _save_interrupted(self) -> None:
+        """Write a checkpoint, unless an update was skipped in the steps that nobody has looked at yet."""
+        failure = read_now(self.state).failure
+        if failure:
+            raise TrainingStopped(self._stopped([self._failed(failure)]))
+        if self.state.ranks.first:
+            self.recorder.save()
+            self.recorder.write_page(at_once=True)
+
+    def _failed(self, failure: Failure) -> Event:
+        what = f"gradient of the {failure.player}'s loss ({failure.loss:g}) is not finite"
+        if not math.isfinite(failure.loss):
+            what = f"{failure.player}'s loss is {failure.loss}"
+        return Event(failure.step, "not finite", f"the {what} at step {failure.step}, which was not applied")
+
+    def _stopped(self, events: list[Event]) -> str:
+        """The last words of a run that cannot go on."""
+        saved = checkpoints_in(self.run.checkpoints)
+        text = f"{self.run.path}: {'; '.join(event.message for event in events)}; "
+        if self.state.ranks.first:
+            for event in events:
+                if event.kind == "not finite":
+                    self.recorder.tell(event)
+            self.recorder.write_page(at_once=True)
+        if self.recorder.attempt:
+            text += f"rolled back {self.recorder.attempt} times already; "
+        return text + (
+            f"last checkpoint: {saved[-1] if saved else 'none'}; try a smaller learning rate than "
+            f"{self.config.learning_rate:g} or another --seed, in another --run-dir"
+        )
+
+    def _roll_back(self, events: list[Event]) -> None:
+        """Back to the newest checkpoint, one further with each attempt, and on with other random numbers."""
+        run, state, attempt = self.run, self.state, self.recorder.attempt + 1
+        saved = checkpoints_in(run.checkpoints)
+        failed_at = state.step
+        target = torch.tensor(int(saved[max(0, len(saved) - attempt)].name), device=state.device)
+        state.ranks.take_first(target)  # which may have removed some since
+        facts = load_checkpoint(run.checkpoints / f"{int(target):06d}", state)
+        state.rng = torch_rng(self.config.seed, Stream.LATENT, attempt)
+        state.guard.skip.zero_()
+        self.recorder.restore(replace(facts, attempt=attempt))
+        if state.ranks.first:
+            discard_after(run.checkpoints, facts.step)
+            run.return_to(facts.step, keep_events=True)
+            for event in events:
+                if event.kind == "not finite":
+                    self.recorder.tell(event)
+            self.recorder.tell(
+                Event(
+                    failed_at,
+                    "rollback",
+                    f"rolled back from step {failed_at} to {facts.step}, attempt {attempt}",
+                )
+            )
+
+    def _resume(self) -> None:
+        """Bring the state to the newest checkpoint that can be read, and the run directory back to its step.
+
+        A run that ended before its first checkpoint starts again from step 0.
+        """
+        run, state = self.run, self.state
+        messages = []
+        saved = checkpoints_in(run.checkpoints)
+        facts = Facts(0)
+        for checkpoint in reversed(saved):
             try:
-                if on_step:
-                    losses = measures.loss_d, measures.loss_g
-                    on_step(StepReport(state.step, total_steps, epoch, *losses, pace.since_start(state.step)))
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
-            except KeyboardInterrupt:
-                _require_finite(config, run, state)
-                save_checkpoint(run.checkpoints, state, config.keep_checkpoints)
-                raise
-    return TrainSummary(
-        run_dir=run.path,
-        steps=state.step,
-        seconds=state.seconds,
-        images_per_s=pace.since_start(state.step),
-        loss_d=measures.loss_d,
-        loss_g=measures.loss_g,
-        checkpoint=checkpoints_in(run.checkpoints)[-1],
-        grid=run.grid(state.step),
-    )
+                facts = load_checkpoint(checkpoint, state)
+                break
+            except BadInput as error:
+                if checkpoint == saved[0]:
+                    raise
+                messages.append(str(error).replace("remove this directory to use", "going on from"))
+        if state.step > self.record.total_steps:
+            raise BadRequest(
+                f"{run.path}: already at step {state.step}, past the {self.record.total_steps} asked for; "
+                "ask for more --steps or --epochs"
+            )
+        self.recorder.restore(facts)
+        if state.ranks.first:
+            discard_after(run.checkpoints, facts.step)
+            run.return_to(facts.step)
+            for message in messages:
+                self.recorder.tell(Event(facts.step, "damaged checkpoint", message))
 
 
-class _Pace:
-    """Measures time and real images a second."""
-
-    def __init__(self, state: TrainState, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._earlier_seconds = state.seconds
-        self._start = self._mark = (state.step, time.perf_counter())
-
-    def seconds(self) -> float:
-        """Time spent training, over all sessions."""
-        return self._earlier_seconds + time.perf_counter() - self._start[1]
-
-    def since_start(self, step: int) -> float:
-        """Images a second in this session."""
-        return self._rate(self._start, step)
-
-    def since_mark(self, step: int) -> float:
-        """Images a second since the last call."""
-        rate = self._rate(self._mark, step)
-        self._mark = (step, time.perf_counter())
-        return rate
-
-    def _rate(self, begin: tuple[int, float], step: int) -> float:
-        return (step - begin[0]) * self._batch_size / (time.perf_counter() - begin[1])
-
-
-def _due(config: TrainConfig, step: int, total_steps: int) -> tuple[bool, bool, bool]:
-    """Whether ``step`` is to be logged, drawn and saved; the last one is all three."""
-    last = step == total_steps
-    log, draw, save = (
-        last or step % every == 0
-        for every in (config.log_every, config.sample_every, config.checkpoint_every)
-    )
-    return log, draw, save
-
-
-def _check_set(config: TrainConfig, images: ImageSource) -> None:
-    if images.image_size not in IMAGE_SIZES:
+def _check_size(config: TrainConfig, image_size: int) -> None:
+    if image_size not in IMAGE_SIZES:
         sizes = ", ".join(map(str, IMAGE_SIZES))
         raise BadRequest(
-            f"{config.prepared}: images of {images.image_size} px; the model is made for {sizes}: "
+            f"{config.prepared}: images of {image_size} px; the model is made for {sizes}: "
             "prepare the set again with one of these as --image-size"
         )
-    if len(images) < config.batch_size:
+
+
+def _check_count(config: TrainConfig, data: TrainingData) -> None:
+    if len(data.train) < config.batch_size:
+        aside = f" beside {len(data.held_out)} held out" if len(data.held_out) else ""
         raise BadRequest(
-            f"{config.prepared}: {len(images)} images to train on, less than a batch of {config.batch_size}; "
-            "prepare more, or give a smaller --batch-size"
+            f"{config.prepared}: {len(data.train)} images to train on{aside}, less than a batch of "
+            f"{config.batch_size}; prepare more, or give a smaller --batch-size"
         )
-
-
-def _resume(run: RunDirectory, record: RunRecord, state: TrainState) -> None:
-    """Bring ``state`` to the newest checkpoint, and the run directory back to its step.
-
-    A run that ended before its first checkpoint starts again from step 0.
-    """
-    saved = checkpoints_in(run.checkpoints)
-    if saved:
-        load_checkpoint(saved[-1], state)
-    if state.step > record.total_steps:
-        raise BadRequest(
-            f"{run.path}: already at step {state.step}, past the {record.total_steps} asked for; "
-            "ask for more --steps or --epochs"
-        )
-    run.truncate_metrics(state.step)
-
-
-def _require_finite(config: TrainConfig, run: RunDirectory, state: TrainState) -> None:
-    failure = state.guard.failure()
-    if failure is None:
-        return
-    player = "generator" if failure.step % 2 else "discriminator"
-    what = f"gradient of the {player}'s loss ({failure.loss:g}) is not finite"
-    if not math.isfinite(failure.loss):
-        what = f"{player}'s loss is {failure.loss}"
-    saved = checkpoints_in(run.checkpoints)
-    raise TrainingStopped(
-        f"{run.path}: the {what} at step {failure.step}, which was not applied; "
-        f"last checkpoint: {saved[-1] if saved else 'none'}; "
-        f"try a smaller learning rate than {config.learning_rate:g} or another --seed, in another --run-dir"
-    )
-
-
-def _draw_grid(config: TrainConfig, run: RunDirectory, state: TrainState) -> None:
-    """Draw the same latent vectors at every call, so that the grids show one set of samples changing."""
-    rng = torch_rng(config.seed, Stream.GRID)
-    images = generate(state.generator, rng, GRID_COLUMNS**2, config.batch_size)
-    write_png(run.grid(state.step), image_grid(images, GRID_COLUMNS))

@@ -10,25 +10,25 @@ more, always between 4x4 and the image, the stage next to the image being ``widt
 at 32x32 that is D = width, 2 width, 4 width, which at width 64 is the authors' SVHN discriminator
 (64, 128, 256) and NOT their 32x32 ImageNet model, which has 3x3 convolutions and unstrided stages.
 
-No convolution or linear layer has a bias. Batch norm uses the statistics of the batch it is given,
-always, sampling included: it keeps no running averages, so ``train()`` and ``eval()`` do the same.
+No convolution or linear layer has a bias. Batch norm is in ``norm``.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import convert_conv2d_weight_memory_format
+from torch.nn.utils import convert_conv2d_weight_memory_format, parametrizations
+
+from dcgan_data.train.norm import BatchNorm
 
 IMAGE_SIZES = (32, 64, 128)
 BASE_SIZE = 4
 """Side of the smallest feature map."""
-BATCH_NORM_EPS = 1e-8
 LEAK = 0.2
 WEIGHT_STD = 0.02
 
@@ -43,16 +43,41 @@ class ModelShape:
     """Channels of the stage next to the image."""
     z_dim: int
     """Length of the latent vector."""
+    spectral_norm: bool = False
+    """The discriminator's weights are divided by their largest singular value."""
 
     def __post_init__(self) -> None:
         if self.image_size not in IMAGE_SIZES:
             raise ValueError(f"image_size={self.image_size}: must be one of {IMAGE_SIZES}")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], image_size: int) -> ModelShape:
+        """The shape that the values of a TrainConfig ask for."""
+        return cls(image_size, settings["width"], settings["z_dim"], settings["spectral_norm"])
 
     @property
     def stage_widths(self) -> list[int]:
         """Channels of the feature maps from the one next to the image down to 4x4."""
         stages = (self.image_size // BASE_SIZE).bit_length() - 1
         return [self.width << stage for stage in range(stages)]
+
+
+class Stage(nn.Module):
+    """Convolution, batch norm unless the paper leaves it out, activation."""
+
+    def __init__(self, conv: nn.Module, norm: BatchNorm | None, act: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = norm
+        self.act = act
+
+    def forward(self, features: Tensor, groups: int = 1) -> Tensor:
+        """Feature maps of half or double the side; ``groups`` as in BatchNorm."""
+        features = self.conv(features)
+        if self.norm is not None:
+            features = self.norm(features, groups)
+        activated: Tensor = self.act(features)
+        return activated
 
 
 class Generator(nn.Module):
@@ -64,13 +89,13 @@ class Generator(nn.Module):
         units = widths[0] * BASE_SIZE**2
         self.project = nn.Linear(shape.z_dim, units, bias=False)
         # A gain for every unit, not for every channel: the authors normalise before they reshape.
-        self.project_norm = nn.BatchNorm1d(units, eps=BATCH_NORM_EPS, track_running_stats=False)
-        inner = [_up_stage(*pair) for pair in pairwise(widths)]
-        self.stages = nn.Sequential(*inner, _image_stage(widths[-1]))
+        self.project_norm = BatchNorm(units)
+        inner = [Stage(_double_size(a, b), BatchNorm(b), nn.ReLU()) for a, b in pairwise(widths)]
+        self.stages = nn.Sequential(*inner, Stage(_double_size(widths[-1], 3), None, nn.Tanh()))
         self._base = (BASE_SIZE, BASE_SIZE, widths[0])
 
     def forward(self, z: Tensor) -> Tensor:
-        """Draw one image for each latent vector, normalised over all of them."""
+        """Draw one image for each latent vector."""
         units = torch.relu(self.project_norm(self.project(z)))
         # Channels last costs no copy here, and the order of the units is free.
         images: Tensor = self.stages(units.view(-1, *self._base).permute(0, 3, 1, 2))
@@ -83,37 +108,44 @@ class Discriminator(nn.Module):
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         widths = shape.stage_widths
-        inner = [_down_stage(*pair, normalised=True) for pair in pairwise(widths)]
-        self.stages = nn.Sequential(_down_stage(3, widths[0], normalised=False), *inner)
+        inner = [Stage(_halve_size(a, b), BatchNorm(b), nn.LeakyReLU(LEAK)) for a, b in pairwise(widths)]
+        self.stages = nn.ModuleList([Stage(_halve_size(3, widths[0]), None, nn.LeakyReLU(LEAK)), *inner])
         self.classify = nn.Linear(widths[-1] * BASE_SIZE**2, 1, bias=False)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Judge each image, normalised over all of them."""
-        features = self.stages(images).permute(0, 2, 3, 1).flatten(1)
-        logits: Tensor = self.classify(features)
+    def forward(self, images: Tensor, groups: int = 1) -> Tensor:
+        """Judge each image; the batch is ``groups`` batches of equal size, normalised apart."""
+        features = images
+        for stage in self.stages:
+            features = stage(features, groups)
+        logits: Tensor = self.classify(features.permute(0, 2, 3, 1).flatten(1))
         return logits.squeeze(1)
 
 
 Network = TypeVar("Network", Generator, Discriminator)
 
 
-def allocate(network: type[Network], shape: ModelShape) -> Network:
-    """Build a network on the CPU with memory for its parameters, whose values are still to be set."""
+def build(network: type[Network], shape: ModelShape, rng: torch.Generator) -> Network:
+    """A network on the CPU, channels last, with fresh weights.
+
+    Weights come from N(0, 0.02), batch-norm gains from N(1, 0.02), batch-norm biases are 0.
+    """
     # Built without storage first: torch's own initialisation would draw from its global generator.
     with torch.device("meta"):
         model = network(shape)
     model.to_empty(device="cpu")
-    # A few per cent faster on a CPU, whose images come channels last anyway.
-    return convert_conv2d_weight_memory_format(model, torch.channels_last)
+    model = convert_conv2d_weight_memory_format(model, torch.channels_last)
+    _initialise(model, rng)
+    if network is Discriminator and shape.spectral_norm:
+        _limit_singular_values(model, rng)
+    return model
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, rng: torch.Generator) -> None:
-    """Draw weights from N(0, 0.02) and batch-norm gains from N(1, 0.02), and zero batch-norm biases."""
+def _initialise(model: nn.Module, rng: torch.Generator) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             _fill_normal(module.weight, 0.0, rng)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        elif isinstance(module, BatchNorm):
             _fill_normal(module.weight, 1.0, rng)
             module.bias.zero_()
 
@@ -123,25 +155,18 @@ def _fill_normal(parameter: Tensor, mean: float, rng: torch.Generator) -> None:
     parameter.copy_(torch.normal(mean, WEIGHT_STD, parameter.shape, generator=rng))
 
 
-def _up_stage(inputs: int, outputs: int) -> nn.Sequential:
-    layers = OrderedDict[str, nn.Module](conv=_double_size(inputs, outputs))
-    layers["norm"] = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS, track_running_stats=False)
-    layers["act"] = nn.ReLU()
-    return nn.Sequential(layers)
-
-
-def _image_stage(inputs: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict[str, nn.Module](conv=_double_size(inputs, 3), act=nn.Tanh()))
+def _limit_singular_values(model: nn.Module, rng: torch.Generator) -> None:
+    # torch starts its power iteration from global random numbers: lend it some, and put its own back.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (), generator=rng)))
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                parametrizations.spectral_norm(module)
 
 
 def _double_size(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1, bias=False)
 
 
-def _down_stage(inputs: int, outputs: int, *, normalised: bool) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, 5, stride=2, padding=2, bias=False)
-    layers = OrderedDict[str, nn.Module](conv=conv)
-    if normalised:
-        layers["norm"] = nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS, track_running_stats=False)
-    layers["act"] = nn.LeakyReLU(LEAK)
-    return nn.Sequential(layers)
+def _halve_size(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 5, stride=2, padding=2, bias=False)

@@ -2,15 +2,19 @@
 
 run/
   config.json              written first; never changed but by a resume that asks for more steps
-  metrics.jsonl            one JSON object a line
+  metrics.jsonl            one JSON object a line: losses, rates, scores where they were measured
+  events.jsonl             what a person should know: warnings, rollbacks, resumes
   samples/000100.png       the same latent vectors, drawn after step 100
   checkpoints/000500/      see ``checkpoint``
+  index.html               all of it to look at
+  tensorboard/             if asked for
 """
 
 from __future__ import annotations
 
 import json
 import platform
+import sys
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -20,22 +24,40 @@ from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.formats.atomic import atomic_path, write_json
 from dcgan_data.formats.lock import LOCK
 from dcgan_data.train.config import TrainConfig
+from dcgan_data.train.data import ImageSource
 from dcgan_data.train.models import ModelShape
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAY_CHANGE = frozenset(
     (
         "run_dir",
         "steps",
         "epochs",
         "device",
+        "compile",
+        "cuda_graphs",
+        "on_collapse",
         "sample_every",
         "checkpoint_every",
         "keep_checkpoints",
+        "score_every",
         "log_every",
+        "tensorboard",
     )
 )
 """Fields of TrainConfig that a resumed run may change: they do not change the course of training."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run is fed with."""
+
+    train: ImageSource
+    """Trained on."""
+    held_out: ImageSource
+    """Kept from training."""
+    set_sha256: str
+    """Content hash of the set that they are from."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +70,23 @@ class RunRecord:
     """Content hash of the prepared set."""
     images: int
     """Images trained on."""
+    held_out: int
+    """Images kept from training."""
     image_size: int
     """Their side in pixels."""
     total_steps: int
     """Minibatches of the whole run."""
     libraries: dict[str, str]
     """Versions that the numbers may depend on."""
+    machine: dict[str, Any]
+    """What the run was begun on: device, precision as resolved, processes."""
     schema_version: int = SCHEMA_VERSION
     """Raised when a reader of older runs would be wrong."""
 
     @property
     def shape(self) -> ModelShape:
         """Shape of both networks."""
-        return ModelShape(self.image_size, self.config["width"], self.config["z_dim"])
+        return ModelShape.of(self.config, self.image_size)
 
     @property
     def batch_size(self) -> int:
@@ -69,7 +95,7 @@ class RunRecord:
 
 
 def describe_run(
-    config: TrainConfig, set_sha256: str, images: int, image_size: int, total_steps: int
+    config: TrainConfig, data: TrainingData, total_steps: int, machine: dict[str, Any]
 ) -> RunRecord:
     """Put together the record of a run that starts now."""
     resolved = asdict(config)
@@ -77,7 +103,16 @@ def describe_run(
         resolved[name] = str(resolved[name].resolve())
     libraries = {name: version(name) for name in ("torch", "numpy", "safetensors", "pillow")}
     libraries["python"] = platform.python_version()
-    return RunRecord(resolved, set_sha256, images, image_size, total_steps, libraries)
+    return RunRecord(
+        config=resolved,
+        set_sha256=data.set_sha256,
+        images=len(data.train),
+        held_out=len(data.held_out),
+        image_size=data.train.image_size,
+        total_steps=total_steps,
+        libraries=libraries,
+        machine=machine,
+    )
 
 
 @dataclass(frozen=True)
@@ -98,13 +133,28 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
+    def events(self) -> Path:
+        """What a person should know."""
+        return self.path / "events.jsonl"
+
+    @property
+    def page(self) -> Path:
+        """The run to look at."""
+        return self.path / "index.html"
+
+    @property
+    def samples(self) -> Path:
+        """Holds the grids."""
+        return self.path / "samples"
+
+    @property
     def checkpoints(self) -> Path:
         """Holds one directory for each checkpoint."""
         return self.path / "checkpoints"
 
     def grid(self, step: int) -> Path:
         """The picture drawn after ``step``."""
-        return self.path / "samples" / f"{step:06d}.png"
+        return self.samples / f"{step:06d}.png"
 
     def check_free(self) -> None:
         """BadRequest if the directory holds anything already, or cannot be looked into."""
@@ -163,15 +213,43 @@ class RunDirectory:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        _append(self.metrics, line)
 
-    def truncate_metrics(self, step: int) -> None:
-        """Drop the lines of steps after ``step``, which are about to be trained again."""
-        if not self.metrics.exists():
-            return
-        with self.metrics.open(encoding="utf-8") as lines, atomic_path(self.metrics) as temporary:
-            temporary.write_text("".join(line for line in lines if _is_until(step, line)), encoding="utf-8")
+    def append_event(self, step: int, kind: str, message: str) -> None:
+        """Add one line to events.jsonl."""
+        _append(self.events, {"step": step, "kind": kind, "message": message})
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """The lines of events.jsonl."""
+        if not self.events.exists():
+            return []
+        lines = self.events.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if _is_json(line)]
+
+    def return_to(self, step: int, *, keep_events: bool = False) -> None:
+        """Drop what was written after ``step``, which is about to be trained again."""
+        _truncate(self.metrics, step)
+        if not keep_events:
+            _truncate(self.events, step)
+        for grid in self.samples.glob("*.png"):
+            if grid.stem.isdecimal() and int(grid.stem) > step:
+                grid.unlink()
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def _truncate(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines, atomic_path(path) as temporary:
+        temporary.write_text("".join(line for line in lines if _is_until(step, line)), encoding="utf-8")
+
+
+def _is_json(line: str) -> bool:
+    return _is_until(sys.maxsize, line)
 
 
 def _is_until(step: int, line: str) -> bool:

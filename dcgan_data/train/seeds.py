@@ -17,12 +17,19 @@ class Stream(IntEnum):
     ORDER = 3
     GRID = 4
     SAMPLE = 5
+    STANDING = 6
+    HELD_OUT = 7
+    SCORE = 8
 
 
-def torch_rng(seed: int, stream: Stream) -> torch.Generator:
-    """A CPU generator for ``stream``: its draws do not depend on the device that trains."""
+def torch_rng(seed: int, stream: Stream, attempt: int = 0) -> torch.Generator:
+    """A CPU generator for ``stream``: its draws do not depend on the device that trains.
+
+    attempt: how often the run was rolled back; another one draws other numbers.
+    """
+    key = (stream, attempt) if attempt else (stream,)
     # One 32-bit word, because that is all that torch's Mersenne Twister takes of a seed.
-    word = np.random.SeedSequence(seed, spawn_key=(stream,)).generate_state(1, np.uint32)[0]
+    word = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint32)[0]
     return torch.Generator().manual_seed(int(word))
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
 from dcgan_data.formats.dataset import MANIFEST, DatasetInfo, shard_name, write_info
 from dcgan_data.formats.manifest import DUPLICATE, KEPT, MANIFEST_SCHEMA, Counts, table_writer
 from dcgan_data.formats.shards import ShardWriter, stamp_file
 from dcgan_data.train.config import TrainConfig
+from dcgan_data.train.rundir import RunDirectory, RunRecord
 
 MakeSet = Callable[..., Path]
 MakeConfig = Callable[..., TrainConfig]
@@ -76,3 +79,40 @@ def make_config(tmp_path: Path) -> MakeConfig:
         return TrainConfig(**{**paths, **tiny, **changes})
 
     return build
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., RunDirectory]:
+    """Write a run directory as a trainer leaves it, of 5 epochs of 10 steps.
+
+    lines: of metrics.jsonl; grids: steps that have one, as red as the step is high; other keywords are
+    fields of RunRecord.
+    """
+
+    def write(
+        lines: Sequence[dict[str, Any]] = (), grids: Sequence[int] = (), name: str = "run", **changes: Any
+    ) -> RunDirectory:
+        run = RunDirectory(tmp_path / name)
+        run.samples.mkdir(parents=True)
+        config = TrainConfig.of_preset("fast", prepared=tmp_path / "set", run_dir=run.path, batch_size=4)
+        settings = {
+            key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()
+        }
+        known = {
+            "config": settings,
+            "set_sha256": "ab12",
+            "images": 41,
+            "held_out": 2,
+            "image_size": 32,
+            "total_steps": 50,
+            "libraries": {"torch": "2.99"},
+            "machine": {"device": "cpu"},
+        }
+        run.write(RunRecord(**{**known, **changes}))
+        for line in lines:
+            run.append_metrics(line)
+        for step in grids:
+            Image.new("RGB", (64, 64), (step % 256, 0, 0)).save(run.grid(step))
+        return run
+
+    return write

@@ -25,6 +25,21 @@ def test_defaults_are_the_papers() -> None:
     assert (paper.adam_eps, paper.l2) == (1e-8, 1e-5)
 
 
+def test_the_paper_preset_is_the_defaults() -> None:
+    assert TrainConfig.of_preset("paper", prepared=Path("out"), run_dir=Path("run")) == config()
+    assert (config().alternate, config().precision, config().ema) == (True, "float32", 0)
+    assert not (config().spectral_norm or config().augment)
+
+
+def test_the_fast_preset_changes_what_the_help_lists() -> None:
+    fast = TrainConfig.of_preset("fast", prepared=Path("out"), run_dir=Path("run"))
+    assert fast == config(preset="fast", alternate=False, precision="auto", ema=0.999)
+    given = TrainConfig.of_preset("fast", prepared=Path("out"), run_dir=Path("run"), ema=0.5, width=3)
+    assert given == config(preset="fast", alternate=False, precision="auto", ema=0.5, width=3)
+    with pytest.raises(BadRequest, match="preset='quick': must be one of paper, fast"):
+        TrainConfig.of_preset("quick", prepared=Path("out"), run_dir=Path("run"))
+
+
 def test_total_steps() -> None:
     assert config().total_steps(7) == 25 * 7
     assert config(epochs=2).total_steps(7) == 14
@@ -48,6 +63,13 @@ def test_total_steps() -> None:
         ({"beta2": -0.1}, "beta2=-0.1: must be at least 0 and below 1"),
         ({"device": "gpu"}, "device='gpu': must be one of auto, cpu, cuda"),
         ({"keep_checkpoints": 0}, "keep_checkpoints=0: must be 1 or more"),
+        ({"width": 100_000_000}, "width=100000000: must be 4096 or less"),
+        ({"precision": "fp16"}, "precision='fp16': must be one of auto, float32, tf32, bf16"),
+        ({"ema": 1.0}, "ema=1.0: must be at least 0 and below 1"),
+        ({"on_collapse": "panic"}, "on_collapse='panic': must be one of stop, warn, rollback"),
+        ({"compile": "yes"}, "compile='yes': must be one of auto, on, off"),
+        ({"held_out": -1}, "held_out=-1: must be 0 or more"),
+        ({"score_every": 0}, "score_every=0: must be 1 or more"),
     ],
 )
 def test_refusals(changes: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C waits for the end of the update."""
+"""Ctrl-C and SIGTERM wait for the end of the step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ import pytest
 from dcgan_data.train.interrupt import deferred_interrupts
 
 
-def test_an_interrupt_is_remembered_and_the_handler_restored() -> None:
-    before = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_remembered_and_the_handler_restored(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
     with deferred_interrupts() as pending:
         assert not pending.is_set()
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
+        assert pending.is_set()
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_ctrl_c_ends_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), deferred_interrupts() as pending:
         signal.raise_signal(signal.SIGINT)
         assert pending.is_set()
-    assert signal.getsignal(signal.SIGINT) is before
+        signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -16,12 +16,16 @@ from safetensors.torch import load_file
 
 from dcgan_data.errors import BadInput, BadRequest, TrainingStopped
 from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.train import recorder, schedule
 from dcgan_data.train.checkpoint import checkpoints_in
 from dcgan_data.train.config import TrainConfig
-from dcgan_data.train.data import epoch_order, scale
-from dcgan_data.train.game import new_state, update_discriminator, update_generator
-from dcgan_data.train.loop import StepReport, train
+from dcgan_data.train.data import scale
+from dcgan_data.train.game import Batch, Players, move_both, move_discriminator, move_generator, new_state
+from dcgan_data.train.loop import resumed_config, train
+from dcgan_data.train.order import epoch_order
+from dcgan_data.train.progress import StepReport
 from dcgan_data.train.seeds import draw_z
+from dcgan_data.train.watchdog import Event, Watchdog
 
 MakeSet = Callable[..., Path]
 MakeConfig = Callable[..., TrainConfig]
@@ -34,11 +38,10 @@ def metrics(run_dir: Path, *, timed: bool = True) -> list[dict[str, Any]]:
 
 
 def tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
-    names = ("generator", "discriminator", "state")
     return {
-        f"{name}.{key}": value
-        for name in names
-        for key, value in load_file(checkpoint / f"{name}.safetensors").items()
+        f"{path.stem}.{key}": value
+        for path in checkpoint.glob("*.safetensors")
+        for key, value in load_file(path).items()
     }
 
 
@@ -60,6 +63,9 @@ def test_a_run_writes_what_it_says(make_set: MakeSet, make_config: MakeConfig) -
     assert summary.run_dir == config.run_dir
     assert summary.checkpoint == config.run_dir / "checkpoints" / "000005"
     assert summary.grid == config.run_dir / "samples" / "000005.png"
+    assert summary.page == config.run_dir / "index.html"
+    assert "<svg" in summary.page.read_text()
+    assert (summary.best, summary.best_score, summary.warnings) == (None, None, [])
     assert summary.images_per_s > 0
     assert checkpoint_names(config.run_dir) == ["000002", "000004", "000005"]
     grids = sorted((config.run_dir / "samples").iterdir())
@@ -72,7 +78,8 @@ def test_a_run_writes_what_it_says(make_set: MakeSet, make_config: MakeConfig) -
     assert [(line["step"], line["epoch"]) for line in lines] == [(2, 1), (4, 2), (5, 3)]
     losses = {"loss_d", "loss_g", "p_real", "p_fake"}
     for line in lines:
-        assert line.keys() == {"step", "epoch", "images_per_s", "seconds"} | losses
+        assert line.keys() == {"step", "epoch", "images_per_s", "seconds", "spread"} | losses
+        assert line["spread"] > 0
         assert line["images_per_s"] > 0
         assert 0 < line["p_real"] < 1
     assert summary.loss_d == lines[-1]["loss_d"]
@@ -93,24 +100,32 @@ def test_minibatches_move_the_players_in_turn_generator_first(
     saved = [tensors(path) for path in checkpoints_in(config.run_dir / "checkpoints")]
     for number, (before, after) in enumerate(pairwise(saved), 2):
         moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-        assert moved - {"state"} == {"discriminator" if number % 2 == 0 else "generator"}
+        moves_d = number % 2 == 0
+        assert moved - {"state"} == ({"discriminator"} if moves_d else {"generator", "standing"})
     assert [line["loss_d"] is None for line in metrics(config.run_dir)] == [True, False, False, False]
 
 
-def test_a_run_is_these_moves(make_set: MakeSet, make_config: MakeConfig) -> None:
-    config = make_config(make_set(kept=10), steps=6)
+@pytest.mark.parametrize("alternate", [True, False])
+def test_a_run_is_these_moves(make_set: MakeSet, make_config: MakeConfig, alternate: bool) -> None:
+    config = make_config(make_set(kept=10), steps=6, alternate=alternate)
     saved = train(config).checkpoint
 
+    cpu = torch.device("cpu")
     images = PreparedSet.open(config.prepared).rows()
-    state = new_state(config, 32, torch.device("cpu"))
+    state = new_state(config, 32, cpu)
+    players = Players(state.generator, state.discriminator, state.discriminator, together=False)
     for step in range(6):
-        z = draw_z(state.z_rng, 4, 3)
-        if step in (0, 2, 4):
-            update_generator(state, z)
+        z = draw_z(state.rng, 4, 3)
+        epoch, place = divmod(step, 2)
+        order = epoch_order(config.seed, epoch, 10, cpu).numpy()[4 * place : 4 * place + 4]
+        batch = Batch(scale(torch.from_numpy(images.gather(order))), z)
+        state.guard.step.fill_(step + 1)
+        if not alternate:
+            move_both(state, players, batch)
+        elif step in (0, 2, 4):
+            move_generator(state, players, batch)
         else:
-            epoch, place = divmod(step, 2)
-            batch = images.gather(epoch_order(config.seed, epoch, 10, 4)[place])
-            update_discriminator(state, scale(torch.from_numpy(batch)), z)
+            move_discriminator(state, players, batch)
     trained = tensors(saved)
     for name, model in (("generator", state.generator), ("discriminator", state.discriminator)):
         for key, parameter in model.named_parameters():
@@ -137,18 +152,27 @@ def test_grids_show_the_same_latent_vectors(make_set: MakeSet, make_config: Make
     assert one == two
 
 
+FAST = {"preset": "fast", "alternate": False, "precision": "auto", "ema": 0.9, "augment": True}
+
+
 @pytest.mark.parametrize("first", [3, 4])  # the next player to move is the discriminator, the generator
+@pytest.mark.parametrize("preset", [{}, FAST, {"spectral_norm": True}])
 def test_a_resumed_run_is_the_same_run(
-    make_set: MakeSet, make_config: MakeConfig, tmp_path: Path, first: int
+    make_set: MakeSet, make_config: MakeConfig, tmp_path: Path, first: int, preset: dict[str, Any]
 ) -> None:
-    prepared = make_set(kept=10)
-    whole = train(make_config(prepared, steps=7, run_dir=tmp_path / "whole"))
-    train(make_config(prepared, steps=first))
-    parts = train(make_config(prepared, steps=7), resume=True)
+    prepared = make_set(kept=12)
+    shared = {"held_out": 2, "checkpoint_every": 2, **preset}
+    whole = train(make_config(prepared, steps=7, run_dir=tmp_path / "whole", **shared))
+    train(make_config(prepared, steps=first, **shared))
+    parts = train(make_config(prepared, steps=7, **shared), resume=True)
     assert parts.steps == 7
     assert_same(whole.checkpoint, parts.checkpoint)
     assert whole.grid.read_bytes() == parts.grid.read_bytes()
-    assert metrics(whole.run_dir, timed=False) == metrics(parts.run_dir, timed=False)
+    mine, theirs = (
+        [line for line in metrics(run, timed=False) if line["step"] not in (first, 7)]
+        for run in (whole.run_dir, parts.run_dir)  # the last step of a session draws and scores too
+    )
+    assert mine == theirs
     assert json.loads((parts.run_dir / "config.json").read_text())["total_steps"] == 7
 
 
@@ -286,7 +310,11 @@ def test_training_stops_before_a_bad_update(make_set: MakeSet, make_config: Make
         f"at step {step}, which was not applied; last checkpoint: {last}; try a smaller learning " in message
     )
     assert "rate than 1e+30 or another --seed, in another --run-dir" in message
-    assert all(value.isfinite().all() for name, value in tensors(last).items() if name[:6] != "state.")
+    assert all(
+        value.isfinite().all()
+        for name, value in tensors(last).items()
+        if name.split(".")[0] not in ("state", "standing")
+    )
 
 
 def test_sets_that_do_not_fit(make_set: MakeSet, make_config: MakeConfig) -> None:
@@ -310,6 +338,148 @@ def test_a_gpu_that_is_not_there(make_set: MakeSet, make_config: MakeConfig) -> 
     with pytest.raises(BadRequest, match="device cuda: torch sees no GPU here; use --device cpu, or auto"):
         train(make_config(make_set(), device="cuda"))
     assert not make_config().run_dir.exists()
+
+
+def test_a_run_can_be_resumed_without_saying_again_what_it_is(
+    make_set: MakeSet, make_config: MakeConfig
+) -> None:
+    config = make_config(make_set(), steps=2, **FAST)
+    train(config)
+    again = resumed_config(config.prepared, config.run_dir)
+    assert again == config
+    assert train(resumed_config(config.prepared, config.run_dir, epochs=2), resume=True).steps == 4
+    with pytest.raises(BadRequest, match="settings: width was 2, is 8"):
+        train(resumed_config(config.prepared, config.run_dir, width=8), resume=True)
+    with pytest.raises(BadRequest, match="nowhere: nothing to resume, no run is here"):
+        resumed_config(config.prepared, config.run_dir / "nowhere")
+
+
+def test_held_out_images_are_scored(make_set: MakeSet, make_config: MakeConfig) -> None:
+    config = make_config(make_set(kept=12), steps=4, checkpoint_every=2, held_out=4)
+    summary = train(config)
+    scored = {line["step"]: line["nnd_1000"] for line in metrics(config.run_dir) if "nnd_1000" in line}
+    assert scored.keys() == {2, 4}
+    assert summary.best_score == min(scored.values())
+    assert int(summary.best.name) == min(scored, key=lambda step: (scored[step], step))
+    # White noise against smooth grey: about the root of 3072 * (1/3 + what is drawn).
+    assert 30 < summary.best_score < 60
+
+
+def test_all_scores_at_chosen_epochs(
+    make_set: MakeSet, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "ALL_COUNTS", (1_000, 1_100))
+    train(make_config(make_set(kept=12), epochs=4, held_out=4, score_every=2))
+    lines = metrics(make_config().run_dir)
+    assert [line["step"] for line in lines if "nnd_1100" in line] == [4, 8]
+    both = [(line["nnd_1000"], line["nnd_1100"]) for line in lines if "nnd_1100" in line]
+    assert all(few >= more for few, more in both)
+
+
+def test_grids_come_at_every_epoch(make_set: MakeSet, make_config: MakeConfig) -> None:
+    config = make_config(make_set(kept=10), epochs=3)
+    train(config)
+    assert sorted(path.name for path in (config.run_dir / "samples").iterdir()) == [
+        "000002.png",
+        "000004.png",
+        "000006.png",
+    ]
+
+
+def test_training_with_the_duplicates(make_set: MakeSet, make_config: MakeConfig) -> None:
+    make_set(kept=10)
+    assert train(make_config(epochs=1, batch_size=11, include_duplicates=True)).steps == 1
+    with pytest.raises(BadRequest, match="10 images to train on, less than a batch of 11"):
+        train(make_config(epochs=1, batch_size=11))
+    with pytest.raises(BadRequest, match="9 images to train on beside 1 held out, less than a batch of 11"):
+        train(make_config(epochs=1, batch_size=11, held_out=1))
+
+
+class Alarm(Watchdog):
+    """Cries collapse at chosen steps, once each."""
+
+    steps: ClassVar[list[int]] = []
+
+    def see(self, line: dict[str, Any]) -> list[Event]:
+        if line["step"] in self.steps:
+            self.steps.remove(line["step"])
+            return [Event(line["step"], "collapse", f"samples collapsed at step {line['step']}")]
+        return []
+
+
+@pytest.fixture
+def alarm(monkeypatch: pytest.MonkeyPatch) -> type[Alarm]:
+    monkeypatch.setattr(recorder, "Watchdog", Alarm)
+    monkeypatch.setattr(Alarm, "steps", [])
+    return Alarm
+
+
+def events(run_dir: Path) -> list[tuple[int, str]]:
+    lines = (run_dir / "events.jsonl").read_text().splitlines()
+    return [(event["step"], event["kind"]) for event in map(json.loads, lines)]
+
+
+def test_a_warning_is_told_and_training_goes_on(
+    make_set: MakeSet, make_config: MakeConfig, alarm: type[Alarm]
+) -> None:
+    alarm.steps = [3]
+    reports: list[StepReport] = []
+    config = make_config(make_set(), steps=5)
+    summary = train(config, on_step=reports.append)
+    assert summary.steps == 5
+    assert summary.warnings == ["samples collapsed at step 3"]
+    assert [report.messages for report in reports] == [(), (), ("samples collapsed at step 3",), (), ()]
+    assert events(config.run_dir) == [(3, "collapse")]
+    assert "samples collapsed at step 3" in summary.page.read_text()
+
+
+def test_a_collapse_can_stop_the_run(make_set: MakeSet, make_config: MakeConfig, alarm: type[Alarm]) -> None:
+    alarm.steps = [3]
+    config = make_config(make_set(), steps=5, on_collapse="stop", checkpoint_every=2)
+    with pytest.raises(TrainingStopped) as caught:
+        train(config)
+    assert f"{config.run_dir}: samples collapsed at step 3; last checkpoint: " in str(caught.value)
+    assert checkpoint_names(config.run_dir) == ["000002"]
+
+
+def test_a_collapse_can_be_rolled_back(
+    make_set: MakeSet, make_config: MakeConfig, alarm: type[Alarm], tmp_path: Path
+) -> None:
+    prepared = make_set()
+    shared = {"steps": 9, "on_collapse": "rollback", "checkpoint_every": 2}
+    undisturbed = train(make_config(prepared, run_dir=tmp_path / "undisturbed", **shared))
+    alarm.steps = [3, 5]
+    config = make_config(prepared, **shared)
+    summary = train(config)
+    assert summary.steps == 9
+    # The first time to the newest checkpoint, the second time one further: both were 2 and 4.
+    assert events(config.run_dir) == [(3, "collapse"), (3, "rollback"), (5, "collapse"), (5, "rollback")]
+    assert summary.warnings[1::2] == [
+        "rolled back from step 3 to 2, attempt 1",
+        "rolled back from step 5 to 2, attempt 2",
+    ]
+    assert [line["step"] for line in metrics(config.run_dir)] == list(range(1, 10))
+    trained, other = tensors(summary.checkpoint), tensors(undisturbed.checkpoint)
+    assert not torch.equal(trained["state.rng"], other["state.rng"])  # with other random numbers
+
+    alarm.steps = [3, 5]  # and the whole story can be told again
+    again = train(make_config(prepared, run_dir=tmp_path / "again", **shared))
+    assert_same(summary.checkpoint, again.checkpoint)
+
+
+def test_rollbacks_end(make_set: MakeSet, make_config: MakeConfig, alarm: type[Alarm]) -> None:
+    alarm.steps = [3, 3, 3, 3]
+    config = make_config(make_set(), steps=9, on_collapse="rollback", checkpoint_every=2)
+    with pytest.raises(TrainingStopped, match="rolled back 3 times already; last checkpoint: "):
+        train(config)
+
+
+def test_a_value_that_is_not_finite_can_be_rolled_back(make_set: MakeSet, make_config: MakeConfig) -> None:
+    config = make_config(make_set(), steps=50, learning_rate=1e30, checkpoint_every=1, on_collapse="rollback")
+    with pytest.raises(TrainingStopped, match="not applied; rolled back 3 times already"):
+        train(config)
+    kinds = [kind for _, kind in events(config.run_dir)]
+    assert kinds == ["not finite", "rollback"] * 3 + ["not finite"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from dcgan_data.train.models import Discriminator, Generator, ModelShape, allocate, initialise
+from dcgan_data.train.models import Discriminator, Generator, ModelShape, build
+from dcgan_data.train.norm import EPS, BatchNorm
 
 PAPER = ModelShape(image_size=64, width=128, z_dim=100)
 TINY = ModelShape(image_size=32, width=4, z_dim=5)
@@ -24,9 +25,7 @@ def layers(model: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
 
 
 def fresh(network: type[Any], shape: ModelShape, seed: int = 0) -> Any:
-    model = allocate(network, shape)
-    initialise(model, torch.Generator().manual_seed(seed))
-    return model
+    return build(network, shape, torch.Generator().manual_seed(seed))
 
 
 def test_generator_has_18_89_million_parameters() -> None:
@@ -80,16 +79,18 @@ def test_every_convolution_is_5x5_of_stride_2_and_nothing_has_a_bias(network: ty
 
 def test_where_batch_norm_is() -> None:
     generator, discriminator = fresh(Generator, TINY), fresh(Discriminator, TINY)
-    assert [norm.num_features for norm in layers(generator, nn.BatchNorm1d)] == [16 * 4 * 4]
-    assert [norm.num_features for norm in layers(generator, nn.BatchNorm2d)] == [8, 4]  # none at the image
-    assert [norm.num_features for norm in layers(discriminator, nn.BatchNorm2d)] == [8, 16]  # nor there
-    for norm in layers(generator, nn.BatchNorm1d, nn.BatchNorm2d) + layers(discriminator, nn.BatchNorm2d):
-        assert norm.eps == 1e-8
+    assert [len(norm.weight) for norm in layers(generator, BatchNorm)] == [
+        16 * 4 * 4,
+        8,
+        4,
+    ]  # none at the image
+    assert [len(norm.weight) for norm in layers(discriminator, BatchNorm)] == [8, 16]  # nor there
+    assert EPS == 1e-8
     assert {act.negative_slope for act in layers(discriminator, nn.LeakyReLU)} == {0.2}
     assert [type(act) for act in layers(generator, nn.ReLU, nn.Tanh)] == [nn.ReLU, nn.ReLU, nn.Tanh]
 
 
-def test_batch_norm_uses_the_batchs_statistics_when_sampling_too() -> None:
+def test_batch_norm_uses_the_batchs_statistics() -> None:
     generator = fresh(Generator, TINY)
     z = torch.rand(8, 5) * 2 - 1
     with torch.no_grad():
@@ -107,7 +108,7 @@ def test_initial_values() -> None:
         for layer in layers(model, nn.Conv2d, nn.ConvTranspose2d, nn.Linear):
             assert layer.weight.mean().abs() < 0.002
             assert 0.018 < layer.weight.std() < 0.022
-        for norm in layers(model, nn.BatchNorm1d, nn.BatchNorm2d):
+        for norm in layers(model, BatchNorm):
             assert abs(norm.weight.mean() - 1) < 0.01
             assert 0.014 < norm.weight.std() < 0.026
             assert not norm.bias.any()
@@ -119,3 +120,15 @@ def test_initial_values_come_from_the_given_generator_alone() -> None:
     assert torch.equal(before, torch.get_rng_state())
     assert all(map(torch.equal, first.parameters(), again.parameters()))
     assert not torch.equal(first.project.weight, other.project.weight)
+
+
+def test_limited_singular_values_come_from_the_given_generator_too() -> None:
+    shape = ModelShape(image_size=32, width=4, z_dim=5, spectral_norm=True)
+    before = torch.get_rng_state()
+    first, again, other = (fresh(Discriminator, shape, seed) for seed in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    states = [model.state_dict() for model in (first, again, other)]
+    assert {name.rpartition(".")[2] for name in states[0]} == {"weight", "bias", "original", "_u", "_v"}
+    assert all(map(torch.equal, states[0].values(), states[1].values()))
+    assert not torch.equal(*(state["classify.parametrizations.weight.0._v"] for state in states[1:]))
+    assert all(not hasattr(layer, "parametrizations") for layer in fresh(Generator, shape).modules())

@@ -6,14 +6,14 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
 from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.train.config import TrainConfig
 from dcgan_data.train.models import ModelShape
-from dcgan_data.train.rundir import MAY_CHANGE, RunDirectory, RunRecord, describe_run
+from dcgan_data.train.rundir import MAY_CHANGE, RunDirectory, RunRecord, TrainingData, describe_run
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -23,9 +23,22 @@ def run(tmp_path: Path) -> RunDirectory:
     return RunDirectory(tmp_path / "run")
 
 
-def record(config: TrainConfig, **changes: Any) -> RunRecord:
-    known = {"set_sha256": "ab12", "images": 10, "image_size": 32, "total_steps": 6, **changes}
-    return describe_run(config, **known)
+class Images:
+    image_size = 32
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def gather(self, indices: np.ndarray) -> np.ndarray:
+        return np.zeros((len(indices), 32, 32, 3), np.uint8)
+
+
+def record(config: TrainConfig, set_sha256: str = "ab12") -> RunRecord:
+    data = TrainingData(Images(10), Images(2), set_sha256)
+    return describe_run(config, data, 6, {"device": "cpu"})
 
 
 def test_the_record_comes_back(run: RunDirectory, make_config: MakeConfig) -> None:
@@ -36,6 +49,8 @@ def test_the_record_comes_back(run: RunDirectory, make_config: MakeConfig) -> No
     assert run.read().batch_size == 4
     raw = json.loads(run.config.read_text())
     assert raw["set_sha256"] == "ab12"
+    assert (raw["images"], raw["held_out"], raw["image_size"], raw["total_steps"]) == (10, 2, 32, 6)
+    assert raw["machine"] == {"device": "cpu"}
     assert raw["config"].keys() == {field.name for field in dataclasses.fields(TrainConfig)}
     assert raw["config"]["prepared"] == str(make_config().prepared.resolve())
     assert {"torch", "numpy", "safetensors", "pillow", "python"} == raw["libraries"].keys()
@@ -67,7 +82,7 @@ def test_a_file_is_no_run_directory(run: RunDirectory) -> None:
         run.read()
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 1}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema_version": 2}'])
 def test_a_damaged_record_is_bad_input(run: RunDirectory, content: str) -> None:
     run.path.mkdir()
     run.config.write_text(content)
@@ -77,8 +92,8 @@ def test_a_damaged_record_is_bad_input(run: RunDirectory, content: str) -> None:
 
 def test_a_newer_schema_is_bad_input(run: RunDirectory) -> None:
     run.path.mkdir()
-    run.config.write_text('{"schema_version": 2}')
-    with pytest.raises(BadInput, match=r"config\.json: schema version 2, this program reads 1"):
+    run.config.write_text('{"schema_version": 3}')
+    with pytest.raises(BadInput, match=r"config\.json: schema version 3, this program reads 2"):
         run.read()
 
 
@@ -110,15 +125,27 @@ def test_there_must_be_a_run_to_continue(run: RunDirectory, make_config: MakeCon
         run.check_continues(record(make_config()))
 
 
-def test_metrics_are_cut_back_to_a_step(run: RunDirectory) -> None:
-    run.path.mkdir()
-    run.truncate_metrics(3)  # nothing there yet
+def test_a_run_returns_to_a_step(run: RunDirectory) -> None:
+    run.samples.mkdir(parents=True)
+    run.return_to(3)  # nothing there yet
     assert not run.metrics.exists()
     for step in (1, 2, 3, 4, 5):
         run.append_metrics({"step": step, "loss_d": None})
+        run.append_event(step, "collapse", f"at {step}")
+        run.grid(step).touch()
+    (run.samples / "mine.png").touch()
     with run.metrics.open("a") as file:
         file.write('{"step": 1')  # a kill in the middle of a line
-    run.truncate_metrics(3)
+    run.return_to(4, keep_events=True)
+    assert [event["step"] for event in run.read_events()] == [1, 2, 3, 4, 5]
+    run.return_to(3)
     lines = run.metrics.read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+    assert [event["message"] for event in run.read_events()] == ["at 1", "at 2", "at 3"]
+    assert sorted(path.name for path in run.samples.iterdir()) == [
+        "000001.png",
+        "000002.png",
+        "000003.png",
+        "mine.png",
+    ]
     assert not list(run.path.glob("*.tmp"))

@@ -16,6 +16,8 @@ def numpy_state() -> np.ndarray:
 def test_every_stream_of_every_seed_is_another() -> None:
     firsts = {torch.rand(1, generator=torch_rng(seed, stream)).item() for seed in (0, 1) for stream in Stream}
     assert len(firsts) == 2 * len(Stream)
+    attempts = {torch.rand(1, generator=torch_rng(0, Stream.LATENT, attempt)).item() for attempt in range(4)}
+    assert len(attempts) == 4
     positions = {numpy_rng(0, Stream.ORDER, position).random() for position in range(5)}
     assert len(positions) == 5
 

@@ -1,0 +1,83 @@
+"""What a run tells while it goes on and when it has ended; importable without torch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Progress after one minibatch; the losses are those of the last line of the log."""
+
+    step: int
+    """Minibatches done."""
+    total_steps: int
+    """Minibatches of the whole run."""
+    epoch: int
+    """The pass over the set that the minibatch belongs to, from 1."""
+    loss_d: float | None
+    """Discriminator's loss in nats; None before it is known."""
+    loss_g: float | None
+    """Generator's loss in nats; None before it is known."""
+    images_per_s: float
+    """Real images consumed a second since this session began."""
+    messages: tuple[str, ...] = ()
+    """What a person should know since the last report: warnings, rollbacks."""
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """How a run ended."""
+
+    run_dir: Path
+    """The run."""
+    steps: int
+    """Minibatches done, over all sessions."""
+    seconds: float
+    """Time spent training, over all sessions."""
+    images_per_s: float
+    """Real images consumed a second in this session; 0 if nothing was left to do."""
+    loss_d: float | None
+    """Discriminator's last loss in nats; None if it was never updated."""
+    loss_g: float | None
+    """Generator's last loss in nats."""
+    checkpoint: Path
+    """The last checkpoint."""
+    grid: Path
+    """The last grid of samples."""
+    page: Path
+    """The whole run to look at."""
+    best: Path | None = None
+    """The checkpoint of the lowest nearest-neighbour score; None if no images were held out."""
+    best_score: float | None = None
+    """Its score."""
+    warnings: list[str] = field(default_factory=list)
+    """What the watchdog said, over all sessions."""
+
+
+class Pace:
+    """Measures time and real images a second."""
+
+    def __init__(self, step: int, earlier_seconds: float, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._earlier_seconds = earlier_seconds
+        self._start = self._mark = (step, time.perf_counter())
+
+    def seconds(self) -> float:
+        """Time spent training, over all sessions."""
+        return self._earlier_seconds + time.perf_counter() - self._start[1]
+
+    def since_start(self, step: int) -> float:
+        """Images a second in this session."""
+        return self._rate(self._start, step)
+
+    def since_mark(self, step: int) -> float:
+        """Images a second since the last call."""
+        rate = self._rate(self._mark, step)
+        self._mark = (step, time.perf_counter())
+        return rate
+
+    def _rate(self, begin: tuple[int, float], step: int) -> float:
+        return (step - begin[0]) * self._batch_size / (time.perf_counter() - begin[1])
