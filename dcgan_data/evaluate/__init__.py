@@ -1,0 +1,1 @@
+"""Examine a trained model: does it copy (``neighbours``), how good is it (``score``)?"""
