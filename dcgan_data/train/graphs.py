@@ -60,7 +60,8 @@ class Recorded:
         self._prepare()
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            # "thread_local": the thread that prefetches images may go on allocating and copying meanwhile.
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._function(*self._inputs)
         except RuntimeError as error:
             self._failed = True

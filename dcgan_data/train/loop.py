@@ -75,10 +75,11 @@ def train_on(
     config: TrainConfig, data: TrainingData, resume: bool = False, on_step: OnStep | None = None
 ) -> TrainSummary:
     """Do as ``train``, on images from anywhere."""
+    asked = resolve_device(config.device)
     _check_size(config, data.train.image_size)
     _check_count(config, data)
     run = RunDirectory(config.run_dir)
-    with joined(resolve_device(config.device), config.batch_size) as (ranks, device):
+    with joined(asked, config.batch_size) as (ranks, device):
         if resume and config.steps is None and config.epochs is None and run.config.exists():
             before = run.read().config  # what was asked when the run was started
             config = replace(config, steps=before["steps"], epochs=before["epochs"])

@@ -1,20 +1,10 @@
-"""The page in a real browser, driven by its own keys: Debian's chromium over the DevTools protocol.
-
-The protocol runs over two pipes (``--remote-debugging-pipe``), so that no port and no further package is
-needed, and the browser ends when they are closed.
-"""
+"""The page in a real browser, driven by its own keys."""
 
 from __future__ import annotations
 
 import json
-import os
-import select
 import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,156 +16,9 @@ from dcgan_data.formats.dataset import DatasetInfo
 from dcgan_data.report import write_report
 
 WriteSet = Callable[..., DatasetInfo]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE_S = 60.0
-"""Until a test gives up waiting for a condition; nothing waits for a fixed time."""
+Page = Any
+"""Of tests/conftest.py."""
 EVIL = "</script><script>window.stolen = 1</script><img src=x onerror='window.stolen = 1'><i>x</i>"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",  # CI is root
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-    "--hide-scrollbars",
-    "--window-size=1280,1000",
-    "--remote-debugging-pipe",
-)
-
-
-class Page:
-    """One tab: calls of the protocol, real key presses, and all that the page did or complained of."""
-
-    def __init__(self, commands: int, answers: int) -> None:
-        self._commands, self._answers = commands, answers
-        self._buffer = b""
-        self._number = 0
-        self._session: str | None = None
-        self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
-        if self._session and not method.startswith("Browser."):
-            message["sessionId"] = self._session
-        os.write(self._commands, json.dumps(message).encode() + b"\0")
-        while (answer := self._receive()).get("id") != self._number:
-            self.events.append(answer)
-        assert "error" not in answer, (method, answer["error"])
-        return dict(answer["result"])
-
-    def wait_for(self, method: str, accept: Callable[[dict[str, Any]], bool] = lambda event: True) -> None:
-        """Until an event comes that was not there yet."""
-        while True:
-            event = self._receive()
-            self.events.append(event)
-            if event.get("method") == method and accept(event["params"]):
-                return
-
-    def open(self, address: str) -> None:
-        self.call("Page.navigate", url="about:blank")  # so that a new #fragment is a new page
-        self.call("Page.navigate", url=address)
-        self.until("document.readyState === 'complete' && location.protocol === 'file:'")
-
-    def evaluate(self, script: str) -> Any:
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
-
-    def until(self, condition: str) -> None:
-        """Until a script's condition holds."""
-        end = time.monotonic() + PATIENCE_S
-        while not self.evaluate(condition):
-            assert time.monotonic() < end, f"{condition} never came true"
-
-    def text(self, element: str) -> str:
-        return str(self.evaluate(f"document.getElementById({element!r}).innerText"))
-
-    def press(self, *keys: str) -> None:
-        for key in keys:
-            named = {"key": key, "code": "Space" if key == " " else f"Key{key.upper()}", "text": key}
-            code = ord(key.upper())
-            self.call("Input.dispatchKeyEvent", type="keyDown", windowsVirtualKeyCode=code, **named)
-            self.call("Input.dispatchKeyEvent", type="keyUp", windowsVirtualKeyCode=code, **named)
-
-    def click(self, selector: str, place: int = 0) -> None:
-        """A real click in the middle of an element."""
-        script = f"""(() => {{ const found = document.querySelectorAll({selector!r})[{place}];
-            found.scrollIntoView({{block: "center"}}); const box = found.getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 2] }})()"""
-        x, y = self.evaluate(script)
-        for kind in ("mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def complaints(self) -> list[dict[str, Any]]:
-        """Console messages, exceptions and errors of the browser about the page."""
-        kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
-        return [event for event in self.events if event.get("method") in kinds]
-
-    def requests(self) -> set[str]:
-        """Addresses that were asked for; pictures within the page are no requests."""
-        sent = (
-            e["params"]["request"]["url"]
-            for e in self.events
-            if e.get("method") == "Network.requestWillBeSent"
-        )
-        return {url.split("#")[0] for url in sent if not url.startswith(("data:", "about:", "blob:"))}
-
-    def _receive(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._answers], [], [], PATIENCE_S)
-            assert ready, "the browser says nothing"
-            data = os.read(self._answers, 1 << 20)
-            assert data, "the browser has ended"
-            self._buffer += data
-        message, _, self._buffer = self._buffer.partition(b"\0")
-        return dict(json.loads(message))
-
-
-@contextmanager
-def started_browser() -> Iterator[Page]:
-    assert CHROMIUM
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        to_read, commands = os.pipe()
-        answers, to_write = os.pipe()
-        # The browser expects its pipes at 3 and 4.
-        shell = f'exec "$@" 3<&{to_read} 4>&{to_write}'
-        process = subprocess.Popen(
-            ["bash", "-c", shell, "bash", CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(to_read, to_write),
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(to_read)
-        os.close(to_write)
-        try:
-            yield Page(commands, answers)
-        finally:
-            os.close(commands)
-            try:
-                process.wait(PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            os.close(answers)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Page]:
-    if not CHROMIUM:
-        message = "needs chromium (Debian: apt-get install chromium)"
-        if os.environ.get("CI") or os.environ.get("DCGAN_DATA_REQUIRE_CHROMIUM"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with started_browser() as page:
-        yield page
 
 
 @pytest.fixture(scope="module")
@@ -392,8 +235,8 @@ def test_all_is_judged_downloaded_and_audited(tab: Page, judged_set: Path, tmp_p
     tab.click("#same")
     tab.press("y")  # all is judged: this changes nothing
     assert tab.text("done-text") == "1 of 60 judged to be different."
-    tab.click("#download")
-    tab.wait_for("Browser.downloadProgress", lambda progress: progress["state"] == "completed")
+    with tab.expecting("Browser.downloadProgress", lambda progress: progress["state"] == "completed"):
+        tab.click("#download")
     assert [path.name for path in tmp_path.iterdir()] == ["verdicts.json"]
     out = Path(shutil.copytree(judged_set, tmp_path / "set"))
     result = audit(out, tmp_path / "verdicts.json")
@@ -413,8 +256,8 @@ def test_all_is_judged_downloaded_and_audited(tab: Page, judged_set: Path, tmp_p
 def test_a_part_of_the_sample_can_be_downloaded(tab: Page, judged_set: Path, tmp_path: Path) -> None:
     tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path), eventsEnabled=True)
     audit_mode(tab, judged_set).press("y", "n")
-    tab.click("#download")
-    tab.wait_for("Browser.downloadProgress", lambda progress: progress["state"] == "completed")
+    with tab.expecting("Browser.downloadProgress", lambda progress: progress["state"] == "completed"):
+        tab.click("#download")
     file = json.loads((tmp_path / "verdicts.json").read_text("utf-8"))
     assert [entry["verdict"] for entry in file["verdicts"]] == ["same", "different"]
     assert set(file["verdicts"][0]) == {"key", "part", "duplicate_of", "score", "stratum", "verdict"}

@@ -88,7 +88,7 @@ def tile(run: RunDirectory, name: str) -> str:
 def charts(run: RunDirectory) -> dict[str, str]:
     """The page's figures by their title."""
     figures = re.findall(r"<figure.*?</figure>", write_page(run).read_text("utf-8"), re.DOTALL)
-    return {re.search("<b>(.*?)</b>", figure)[1]: figure for figure in figures if "<svg" in figure}  # type: ignore[index]
+    return {re.search("<b>(.*?)</b>", figure)[1]: figure for figure in figures if "<svg" in figure}
 
 
 def grid_words(run: RunDirectory) -> list[str]:
@@ -111,6 +111,19 @@ def test_where_the_run_stands(make_run: MakeRun) -> None:
     assert "<title>run - dcgan_data</title>" in run.page.read_text("utf-8")
     assert "50%" in read(run).words
     assert not list(run.path.glob("*.tmp"))
+
+
+def test_the_rate_is_not_that_of_a_line_with_a_drawing(make_run: MakeRun) -> None:
+    rates = [10.0] * 30 + [900.0] * 15 + [50.0]
+    assert (
+        tile(make_run([line(at, images_per_s=rate) for at, rate in enumerate(rates)]), "images a second")
+        == "900"
+    )
+
+
+def test_one_value_is_not_looked_at_through_a_microscope() -> None:
+    low, high = (float(end) for end in re.search(r'data-y="(\S+) (\S+) ', chart_of([20.0])).groups())
+    assert (low, high) == pytest.approx((19.6, 20.4))
 
 
 def test_a_run_is_followed_until_it_has_ended(make_run: MakeRun) -> None:
@@ -390,8 +403,8 @@ def corners(svg: str) -> list[list[float]]:
 
 def test_few_values_are_dots_on_their_line() -> None:
     svg = chart_of([0.0, 1.0, 0.5], bounds=(0.0, 1.0))
-    left, right = (float(x) for x in re.search(r'data-x="\S+ \S+ (\S+) (\S+)"', svg).groups())  # type: ignore[union-attr]
-    base, top = (float(y) for y in re.search(r'data-y="0 1 (\S+) (\S+)"', svg).groups())  # type: ignore[union-attr]
+    left, right = (float(x) for x in re.search(r'data-x="\S+ \S+ (\S+) (\S+)"', svg).groups())
+    base, top = (float(y) for y in re.search(r'data-y="0 1 (\S+) (\S+)"', svg).groups())
     places = [left + (right - left) * step / 3 for step in (1, 2, 3)]
     expected = [[places[0], base], [places[1], top], [places[2], (base + top) / 2]]
     np.testing.assert_allclose(corners(svg), expected, atol=0.06)
