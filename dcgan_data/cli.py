@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from dcgan_data import __version__, render
 from dcgan_data.cli_bench import bench_app
+from dcgan_data.cli_examine import examine_app
 from dcgan_data.cli_make import make_app
 from dcgan_data.cli_options import JsonOption, SeedOption, WorkersOption, all_cores, as_json_text
 from dcgan_data.cli_sets import sets_app
@@ -59,7 +60,7 @@ class _Group(TyperGroup):
 
 
 app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _commands in (make_app, sets_app, train_app):
+for _commands in (make_app, sets_app, train_app, examine_app):
     app.add_typer(_commands)
 app.add_typer(bench_app, name="bench")
 
@@ -68,7 +69,7 @@ app.add_typer(bench_app, name="bench")
 def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where to.")] = Path("demo"),
     images: Annotated[int, typer.Option(help="Records to draw, planted copies included.")] = 3000,
-    steps: Annotated[int, typer.Option(help="Minibatches to train for.")] = 4000,
+    steps: Annotated[int, typer.Option(help="Minibatches to train for.")] = 2000,
     seed: SeedOption = None,
     workers: WorkersOption = None,
     draw_only: Annotated[bool, typer.Option("--draw-only", help="Only draw the LMDB.")] = False,

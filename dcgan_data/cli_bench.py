@@ -106,3 +106,45 @@ def bench_dedup(
         values |= {"scale": [dataclasses.asdict(line) for line in grown.lines], "exponent": grown.exponent}
         texts.append(tables.scale_table(grown))
     print(as_json_text(values) if as_json else "\n\n".join(texts))
+
+
+@bench_app.command("train")
+def bench_train(
+    prepared: Annotated[
+        Path | None, typer.Option(help="A prepared set to take the images from (default: random pixels)")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="32, 64 or 128 (default: the prepared set's own, or 64)")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Of the networks (default: 128 on a GPU, 64 on a CPU)")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images in a minibatch (default: 128 on a GPU, 64 on a CPU)")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="For each way of training in each of five rounds.")] = 3.0,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Also each thing that makes the fast preset fast, by itself.")
+    ] = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure the plain reference loop, the paper preset and the fast preset: rates, rooflines, memory.
+
+    Example: dcgan-data bench train --image-size 32
+    """
+    from dcgan_data.bench.train_table import train_table
+    from dcgan_data.bench.training import TrainBenchSettings
+    from dcgan_data.bench.training import bench_train as measure
+
+    asked = TrainBenchSettings(
+        prepared=prepared,
+        image_size=image_size,
+        width=width,
+        batch_size=batch_size,
+        seconds=seconds,
+        ablate=ablate,
+        device=device,
+    )
+    result = measure(asked, ConsoleReporter())
+    print(as_json_text(result) if as_json else train_table(result))

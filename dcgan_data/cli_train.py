@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,6 +102,8 @@ def train(
     from dcgan_data.train.loop import resumed_config
     from dcgan_data.train.loop import train as run_training
 
+    if deterministic:  # cuBLAS reads it when it is first used
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     run_dir = run_dir or Path("runs") / prepared.resolve().name
     options = given(
         preset=preset,

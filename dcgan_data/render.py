@@ -35,7 +35,11 @@ def prepared_set(out: Path, info: DatasetInfo, verbose: bool) -> str:
         *_passed_over(info.source["passed_over"]),
         *_doubt(info.deduplication),
         f"look:  {out}/report/index.html",
-        *([f"train: dcgan-data train --prepared {out}"] if info.image_size in _TRAINABLE else []),
+        *(
+            [f"train: dcgan-data train --prepared {out} --preset fast"]
+            if info.image_size in _TRAINABLE
+            else []
+        ),
     ]
     if verbose:
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in info.timings.items())

@@ -88,7 +88,8 @@ def take_tour(settings: TourSettings, reporter: TourReporter) -> Tour:
     out, run = settings.directory / "out", settings.directory / "run"
     info = run_job(Job(RECIPE, settings.directory / "lsun", out, settings.workers), reporter)
     score = truth.score(removals(out))
-    config = TrainConfig(out, run, steps=settings.steps, width=WIDTH, batch_size=BATCH_SIZE)
+    lengths = {"steps": settings.steps, "width": WIDTH, "batch_size": BATCH_SIZE}
+    config = TrainConfig.of_preset("fast", prepared=out, run_dir=run, **lengths)
     with reporter.training() as on_step:
         summary = train(config, resume=(run / "config.json").exists(), on_step=on_step)
     return Tour(info, score, summary)

@@ -88,6 +88,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, finished_set: Path) -> tup
 def test_the_commands() -> None:
     names = {" ".join(words) for words in COMMANDS}
     assert {"dedup", "prepare", "run", "report", "verify", "train", "sample", "bench decode"} <= names
+    assert {"score", "neighbours", "bench train"} <= names
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -120,7 +121,7 @@ def test_dedup_with_all_defaults(tmp_path: Path, source: Path, monkeypatch: pyte
         "  rejected: too_small 1",
         "  rejected: truncated 1",
         "look:  out/report/index.html",
-        "train: dcgan-data train --prepared out",
+        "train: dcgan-data train --prepared out --preset fast",
     ]
     stored = json.loads((tmp_path / "out" / "dataset.json").read_text())["recipe"]
     assert stored == Recipe().as_dict()

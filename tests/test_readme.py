@@ -72,7 +72,7 @@ def test_every_command_runs(
     (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
     names = [words[1] for words in commands()]
     expected = {"dedup", "train", "sample", "run", "verify", "report", "query", "audit", "bench"}
-    expected |= {"faces", "export"}
+    expected |= {"faces", "export", "score", "neighbours"}
     assert expected <= set(names)
     for _, *words in commands():
         if words[0] == "audit":
