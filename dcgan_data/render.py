@@ -177,8 +177,8 @@ def training(summary: TrainSummary) -> str:
 def _score(summary: TrainSummary) -> list[str]:
     if summary.best is None:
         return []
-    distance = f"held-out images are {summary.best_score:.2f} from the nearest of 1,000 samples"
-    return [f"best:   {summary.best} ({distance})"]
+    score = f"told from held-out images by {summary.best_score:.2f}; 0 is best, 0.5 worst"
+    return [f"best:   {summary.best} ({score})"]
 
 
 def drawn(directory: Path, truth: DemoTruth) -> str:

@@ -135,6 +135,22 @@ def nearest(
     return search.result()
 
 
+def told_apart(real: np.ndarray, generated: np.ndarray, device: torch.device) -> tuple[float, float]:
+    """Shares of real and of generated images whose nearest other image, of both kinds, is of their own kind.
+
+    Half and half is what equal distributions give. Smooth samples are nearest to one another (a share of 1
+    for the generated), samples far from everything let the real images find one another. Leave-one-out
+    nearest-neighbour two-sample test: Lopez-Paz and Oquab, ICLR 2017; by kind as in Xu et al., 2018.
+    real, generated: uint8 (N, ...), as many of each.
+    """
+    count = len(real)
+    assert count == len(generated) >= 1, (count, len(generated))
+    both = np.concatenate([real, generated])
+    found = nearest(both, [both], 1, device, exclude=np.arange(len(both)))
+    is_real = found.positions[:, 0] < count
+    return float(is_real[:count].mean()), float((~is_real[count:]).mean())
+
+
 class NearestMeans:
     """Mean distance from queries to their nearest among the first n of a stream, for several n in one pass.
 

@@ -51,7 +51,8 @@ class Facts:
     seconds: float = 0.0
     """Time spent training until then."""
     score: float | None = None
-    """Nearest-neighbour score of 1,000 samples, lower is better; None if there are no held-out images."""
+    """How far samples and held-out images are told apart by their nearest neighbour: the larger distance of
+    the two shares (``ops.nearest.told_apart``) from a half, 0 is best. None if no images are held out."""
     attempt: int = 0
     """How often the run had been rolled back."""
     watchdog: dict[str, Any] = field(default_factory=dict)

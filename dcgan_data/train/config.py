@@ -75,7 +75,7 @@ class TrainConfig:
     include_duplicates: bool = False
     """Train on the removed duplicates too: what the set was before its removals."""
     held_out: int | None = None
-    """Images kept from training, for the nearest-neighbour score; None: 5 % of the set, at most 10,000."""
+    """Images kept from training, which samples are held against; None: 5 % of the set, at most 10,000."""
     seed: int = 0
     """Of weights, latent vectors, data order and sample grids, each of which has its own generator."""
     device: str = "auto"
@@ -88,7 +88,8 @@ class TrainConfig:
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep_checkpoints: int = 3
-    """Newest checkpoints that are kept, beside the one of the best score."""
+    """Newest checkpoints that are kept, beside the best: the one whose samples are hardest to tell from
+    held-out images."""
     score_every: int | None = None
     """Epochs between nearest-neighbour scores of 1,000, 10,000 and 100,000 samples; None: none but the
     one of 1,000 samples at each checkpoint."""

@@ -79,7 +79,8 @@ def joined(device: torch.device, batch_size: int) -> Iterator[tuple[Ranks, torch
     if ranks.count == 1:
         yield ranks, device
         return
-    if batch_size % ranks.count or batch_size // ranks.count < 2:
+    # The first alone says so: the others wait for it, and torchrun ends them when it has gone.
+    if ranks.first and (batch_size % ranks.count or batch_size // ranks.count < 2):
         raise BadRequest(
             f"--batch-size {batch_size}: cannot be shared by {ranks.count} processes; "
             f"give a multiple of {ranks.count}, with 2 images or more for each"

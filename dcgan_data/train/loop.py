@@ -253,6 +253,7 @@ class _Run:
         facts = load_checkpoint(run.checkpoints / f"{int(target):06d}", state)
         state.rng = torch_rng(self.config.seed, Stream.LATENT, attempt)
         state.guard.skip.zero_()
+        self.readings.drop()
         self.recorder.restore(replace(facts, attempt=attempt))
         if state.ranks.first:
             discard_after(run.checkpoints, facts.step)

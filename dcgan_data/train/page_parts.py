@@ -28,6 +28,12 @@ _MEASURES = (
         {"nnd_1000": "of 1,000", "nnd_10000": "of 10,000", "nnd_100000": "of 100,000"},
         (None, None),
     ),
+    (
+        "Told apart by the nearest neighbour",
+        "share, ideally one half",
+        {"told_real": "held-out images", "told_fake": "samples"},
+        (0.0, 1.0),
+    ),
     ("Spread", "share of the real images'", {"spread": "samples"}, (0.0, 1.0)),
 )
 """Charts: title, unit, curves by name in metrics.jsonl, ends of the vertical axis."""

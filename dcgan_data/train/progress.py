@@ -50,9 +50,9 @@ class TrainSummary:
     page: Path
     """The whole run to look at."""
     best: Path | None = None
-    """The checkpoint of the lowest nearest-neighbour score; None if no images were held out."""
+    """The checkpoint whose samples are hardest to tell from held-out images; None if there are none."""
     best_score: float | None = None
-    """Its score."""
+    """Its score, 0 to 0.5: see ``checkpoint.Facts``."""
     warnings: list[str] = field(default_factory=list)
     """What the watchdog said, over all sessions."""
 

@@ -70,6 +70,10 @@ class Readings:
             there.record()
         self._pending.append(_Pending(state.step, values, there))
 
+    def drop(self) -> None:
+        """Forget what is under way: it is of steps that are taken back."""
+        self._pending.clear()
+
     def arrived(self, *, wait: bool) -> list[Reading]:
         """What has come in, oldest first; with ``wait`` everything, which waits for the device."""
         found = []

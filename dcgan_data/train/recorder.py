@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dcgan_data.errors import TrainingStopped
-from dcgan_data.ops.nearest import NearestMeans
+from dcgan_data.ops.nearest import NearestMeans, told_apart
 from dcgan_data.train.checkpoint import Facts, best_checkpoint, checkpoints_in, read_facts, save_checkpoint
 from dcgan_data.train.config import TrainConfig
 from dcgan_data.train.data import ImageSource
@@ -169,17 +169,24 @@ class Recorder:
         return self._real_spread
 
     def _score_samples(self, counts: tuple[int, ...]) -> dict[str, float]:
-        """Mean distance from the held-out images to their nearest of so many samples."""
+        """Mean distance from the held-out images to their nearest of so many samples, and how well the
+        nearest of both tells held-out images and samples apart."""
         if not counts or not len(self._data.held_out):
             return {}
-        state = self._state
-        means = NearestMeans(self._held_out_images(), counts, state.device)
+        state, real = self._state, self._held_out_images()
+        means = NearestMeans(real, counts, state.device)
         rng = torch_rng(self._config.seed, Stream.SCORE)
+        first: list[np.ndarray] = []
         with standing(state.drawing, self._standing()):
             for images in draw_chunks(state.drawing, rng, max(counts)):
                 means.add(images)
-        self._score = state.step, means.means[FEW_SAMPLES]
-        return {f"nnd_{count}": mean for count, mean in means.means.items()}
+                if len(first) * len(images) < FEW_SAMPLES:
+                    first.append(images)
+        few = min(len(real), FEW_SAMPLES)
+        told_real, told_fake = told_apart(real[:few], np.concatenate(first)[:few], state.device)
+        self._score = state.step, max(abs(told_real - 0.5), abs(told_fake - 0.5))
+        distances = {f"nnd_{count}": mean for count, mean in means.means.items()}
+        return {**distances, "told_real": told_real, "told_fake": told_fake}
 
     def _held_out_images(self) -> np.ndarray:
         if self._held_out is None:

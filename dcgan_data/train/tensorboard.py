@@ -23,6 +23,8 @@ _TAGS = {
     "seconds": "speed/seconds",
     "epoch": "speed/epoch",
     "spread": "samples/spread",
+    "told_real": "told_apart/held_out",
+    "told_fake": "told_apart/samples",
     "nnd_1000": "nearest_sample/of_1000",
     "nnd_10000": "nearest_sample/of_10000",
     "nnd_100000": "nearest_sample/of_100000",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcgan_data.ops import nearest as module
-from dcgan_data.ops.nearest import GREY_LEVELS, NearestMeans, NearestSearch, nearest
+from dcgan_data.ops.nearest import GREY_LEVELS, NearestMeans, NearestSearch, nearest, told_apart
 
 CPU = torch.device("cpu")
 
@@ -161,3 +161,23 @@ def test_callers_mistakes_are_said() -> None:
         NearestMeans(images[:0], [1], CPU)
     with pytest.raises(ValueError, match=r"4 queries, counts \[\]"):
         NearestMeans(images, [], CPU)
+
+
+def test_equal_distributions_cannot_be_told_apart() -> None:
+    real, generated = told_apart(noise(400, 2, 0), noise(400, 2, 1), CPU)
+    assert 0.42 < real < 0.58
+    assert 0.42 < generated < 0.58
+
+
+def test_far_apart_each_finds_its_own_kind() -> None:
+    dark, light = noise(50, 2, 0, levels=20), 255 - noise(50, 2, 1, levels=20)
+    assert told_apart(dark, light, CPU) == (1.0, 1.0)
+
+
+def test_smooth_samples_are_nearest_to_one_another_and_to_everything() -> None:
+    grey = 128 + noise(50, 16, 1, levels=8)
+    assert told_apart(noise(50, 16, 0), grey, CPU) == (0.0, 1.0)
+
+
+def test_one_of_each_is_told_wrong() -> None:
+    assert told_apart(noise(1, 2, 0), noise(1, 2, 1), CPU) == (0.0, 0.0)

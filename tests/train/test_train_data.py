@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -281,25 +282,36 @@ def test_threads_end_with_what_they_read_for() -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals as POSIX has them")
 def test_ctrl_c_ends_the_waiting_and_breaks_nothing() -> None:
-    asked, go_on = threading.Event(), threading.Event()
+    asked, interrupted, go_on = threading.Event(), threading.Event(), threading.Event()
     main = threading.get_ident()
+
+    def interrupt_once(_signal: int, _frame: FrameType | None) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
 
     class Interrupting(Guided):
         def __call__(self, number: int) -> np.ndarray:
-            if number == 1 and not go_on.is_set():
+            if number == 1 and not interrupted.is_set():
                 assert asked.wait(PATIENCE_S)
-                signal.pthread_kill(main, signal.SIGINT)
+                # Again and again: a signal just before a thread begins to wait does not wake it.
+                while not interrupted.wait(0.05):
+                    signal.pthread_kill(main, signal.SIGINT)
                 assert go_on.wait(PATIENCE_S)
             return super().__call__(number)
 
-    with closing(prefetch(Interrupting())) as ahead:
-        ahead.get(0)
-        with pytest.raises(KeyboardInterrupt):
-            asked.set()
-            ahead.get(1)
-        go_on.set()
-        numbers_left = list(range(1, 3 * AHEAD))
-        assert [number_of(ahead.get(number)) for number in numbers_left] == numbers_left
+    before = signal.signal(signal.SIGINT, interrupt_once)
+    try:
+        with closing(prefetch(Interrupting())) as ahead:
+            ahead.get(0)
+            with pytest.raises(KeyboardInterrupt):
+                asked.set()
+                ahead.get(1)
+            go_on.set()
+            numbers_left = list(range(1, 3 * AHEAD))
+            assert [number_of(ahead.get(number)) for number in numbers_left] == numbers_left
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @NEEDS_GPU
