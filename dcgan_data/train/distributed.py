@@ -17,6 +17,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import _abort_process_group
 
 from dcgan_data.errors import BadRequest
 
@@ -94,8 +95,14 @@ def joined(device: torch.device, batch_size: int) -> Iterator[tuple[Ranks, torch
             )
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    on_gpu = device.type == "cuda"
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo", timeout=_PATIENCE, device_id=device if on_gpu else None
+    )
     try:
         yield ranks, device
-    finally:
-        dist.destroy_process_group()
+    except BaseException:
+        # NCCL's orderly end waits for all ranks: one that fails alone would wait as long as they wait for it.
+        _abort_process_group() if on_gpu else dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()

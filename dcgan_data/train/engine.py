@@ -24,6 +24,7 @@ from dcgan_data.train.game import (
     Batch,
     Players,
     TrainState,
+    frozen,
     move_both,
     move_discriminator,
     move_generator,
@@ -41,7 +42,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "tf32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "tf32"
     # Without these instructions bf16 is emulated, and slower than float32.
     return (
         "bf16" if torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported() else "float32"
@@ -197,19 +198,40 @@ def try_compile(
     state: TrainState, config: TrainConfig, precision: Callable[[], AbstractContextManager[None]]
 ) -> tuple[Any, Any] | None:
     """Both networks compiled and tried out, forwards and backwards; None where torch.compile fails."""
-    generator, discriminator = torch.compile(state.generator), torch.compile(state.discriminator)
-    part = config.batch_size // state.ranks.count
-    z = torch.zeros(part, config.z_dim, device=state.device)
+    # Not dynamic: the discriminator's two ways of being called are two programs, each for its own shapes.
+    generator, discriminator = (
+        torch.compile(network, dynamic=False) for network in (state.generator, state.discriminator)
+    )
     # Spectral norm's vectors move with every forward pass: this one must not be seen in the run's bits.
     before = [buffer.clone() for buffer in state.discriminator.buffers()]
     try:
-        with precision():
-            fakes = generator(z)
-            loss = discriminator(torch.cat([fakes, fakes]), groups=2).float().sum()
-        torch.autograd.grad(loss, [*state.generator.parameters(), *state.discriminator.parameters()])
+        _try_out(generator, discriminator, state, config, precision)
     except Exception:  # noqa: BLE001 (whatever a compiler that is missing or broken may raise)
         return None
     finally:
         for buffer, value in zip(state.discriminator.buffers(), before, strict=True):
             buffer.copy_(value)
     return generator, discriminator
+
+
+def _try_out(
+    generator: Any,
+    discriminator: Any,
+    state: TrainState,
+    config: TrainConfig,
+    precision: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Call both as the moves do, so that what is compiled here is what they find."""
+    z = torch.zeros(config.batch_size // state.ranks.count, config.z_dim, device=state.device)
+    with precision():
+        fakes = generator(z)
+        images = fakes.detach().float()
+        if state.device.type == "cuda":
+            logits = discriminator(torch.cat([images, images]), groups=2)
+        else:
+            logits = discriminator(images)
+    torch.autograd.grad(logits.float().sum(), list(state.discriminator.parameters()))
+    with frozen(state.discriminator):
+        with precision():
+            logits = discriminator(fakes.float() if config.augment else fakes)
+        torch.autograd.grad(logits.float().sum(), list(state.generator.parameters()))

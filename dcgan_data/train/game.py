@@ -176,7 +176,7 @@ def _judge(state: TrainState, players: Players, fakes: Tensor, batch: Batch) -> 
 def _climb(state: TrainState, players: Players, fakes: Tensor, batch: Batch) -> None:
     if players.augment and batch.draws is not None:
         fakes = players.augment(fakes.float(), batch.draws[2])
-    with _frozen(state.discriminator):
+    with frozen(state.discriminator):
         with players.precision():
             logits = players.judge(fakes).float()
         loss = F.softplus(-logits).mean()  # softplus(-x) = -log(sigmoid(x)), without its overflow
@@ -185,7 +185,7 @@ def _climb(state: TrainState, players: Players, fakes: Tensor, batch: Batch) -> 
 
 
 @contextmanager
-def _frozen(model: nn.Module) -> Iterator[None]:
+def frozen(model: nn.Module) -> Iterator[None]:
     """No gradients of its parameters are computed inside the block: a third of G's step."""
     model.requires_grad_(False)
     try:

@@ -6,6 +6,7 @@ longer than running them.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 import torch
@@ -58,10 +59,15 @@ class Recorded:
     def _record(self, inputs: tuple[Tensor, ...]) -> None:
         self._inputs = tuple(tensor.clone() for tensor in inputs)
         self._prepare()
+        gc.collect()  # a recording from before a rollback may hang in a cycle, with all its memory
         graph = torch.cuda.CUDAGraph()
         try:
+            # The outer context: where recording fails, torch does not leave its stream by itself.
             # "thread_local": the thread that prefetches images may go on allocating and copying meanwhile.
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"),
+            ):
                 self._function(*self._inputs)
         except RuntimeError as error:
             self._failed = True

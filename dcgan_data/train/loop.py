@@ -127,6 +127,7 @@ class _Run:
     def _loop(self, batches: Batches) -> TrainSummary:
         config, state, recorder, readings = self.config, self.state, self.recorder, self.readings
         total_steps, per_epoch = self.record.total_steps, batches.per_epoch
+        self.recorder.messages.append(_described(self.record, per_epoch))
         stepper = self._new_stepper()
         measures = read_now(state).measures
         pace = Pace(state.step, state.seconds, config.batch_size)
@@ -162,11 +163,11 @@ class _Run:
 
                 try:
                     self._report(measures.loss_d, measures.loss_g, per_epoch, pace)
-                    if self._any_interrupted(interrupted.is_set(), due):
-                        raise KeyboardInterrupt
-                except KeyboardInterrupt:
+                except KeyboardInterrupt:  # of the first rank only: the others learn of it where they meet
+                    interrupted.set()
+                if self._any_interrupted(interrupted.is_set(), due):
                     self._save_interrupted()
-                    raise
+                    raise KeyboardInterrupt
         state.ranks.meet()  # the first may still be writing
         return recorder.summary(pace, measures)
 
@@ -220,6 +221,7 @@ class _Run:
         if self.state.ranks.first:
             self.recorder.save()
             self.recorder.write_page(at_once=True)
+        self.state.ranks.meet()  # torchrun ends the first, which may still be writing, when another has left
 
     def _failed(self, failure: Failure) -> Event:
         what = f"gradient of the {failure.player}'s loss ({failure.loss:g}) is not finite"
@@ -236,6 +238,7 @@ class _Run:
                 if event.kind == "not finite":
                     self.recorder.tell(event)
             self.recorder.write_page(at_once=True)
+        self.state.ranks.meet()  # as in _save_interrupted
         if self.recorder.attempt:
             text += f"rolled back {self.recorder.attempt} times already; "
         return text + (
@@ -297,6 +300,15 @@ class _Run:
             run.return_to(facts.step)
             for message in messages:
                 self.recorder.tell(Event(facts.step, "damaged checkpoint", message))
+
+
+def _described(record: RunRecord, per_epoch: int) -> str:
+    """What begins, in a line."""
+    several = f" x {record.machine['processes']}" if record.machine["processes"] > 1 else ""
+    return (
+        f"{record.images:,} images to train on, {record.held_out:,} held out; {per_epoch:,} steps an epoch; "
+        f"{record.machine['device']}{several}, {record.machine['precision']}"
+    )
 
 
 def _check_size(config: TrainConfig, image_size: int) -> None:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import convert_conv2d_weight_memory_format, parametrizations
+from torch.nn.utils import convert_conv2d_weight_memory_format, parametrizations, parametrize
 
 from dcgan_data.train.norm import BatchNorm
 
@@ -158,10 +158,20 @@ def _fill_normal(parameter: Tensor, mean: float, rng: torch.Generator) -> None:
 def _limit_singular_values(model: nn.Module, rng: torch.Generator) -> None:
     # torch starts its power iteration from global random numbers: lend it some, and put its own back.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=rng)))
-        for module in model.modules():
+        # Not torch.manual_seed: it would seed the GPU's generators too, which are not put back.
+        torch.default_generator.manual_seed(int(torch.randint(2**31, (), generator=rng)))
+        for module in list(model.modules()):
             if isinstance(module, nn.Conv2d | nn.Linear):
-                parametrizations.spectral_norm(module)
+                parametrize.register_parametrization(module, "weight", _SpectralNorm(module.weight))
+
+
+class _SpectralNorm(parametrizations._SpectralNorm):
+    """As ``parametrizations.spectral_norm`` registers it, but in float32 always."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        # Autocast on a GPU would have the power iteration's products in bf16, and its result with them.
+        with torch.autocast(weight.device.type, enabled=False):
+            return super().forward(weight)
 
 
 def _double_size(inputs: int, outputs: int) -> nn.ConvTranspose2d:

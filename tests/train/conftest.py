@@ -22,6 +22,15 @@ MakeSet = Callable[..., Path]
 MakeConfig = Callable[..., TrainConfig]
 
 
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are slowed down by a second thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def make_set(tmp_path: Path) -> MakeSet:
     """Write ``kept`` random images and one all-white duplicate, at position 1, as a prepared set."""

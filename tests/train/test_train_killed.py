@@ -7,7 +7,6 @@ of a function, so that it is killed at that place and no other.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from dcgan_data.errors import BadInput, TrainingStopped
 from dcgan_data.formats.dataset import MANIFEST, DatasetInfo, shard_name, write_info
@@ -35,7 +35,6 @@ from dcgan_data.train.sample import open_sampler
 
 PATIENCE_S = 120
 STEPS = 40
-RESUMED_MEANWHILE = ("resumed", "damaged checkpoint")
 
 WAIT_AT = """
 import importlib, sys
@@ -67,6 +66,18 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 from dcgan_data.cli import main
 main()
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """So small a network gains nothing from two, and other processes would hold up both. The processes that
+    are started here inherit it, as sums in another order would have other bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -107,18 +118,9 @@ def command_line(preset: str, prepared: Path, run_dir: Path, *more: str) -> list
     return ["train", f"--prepared={prepared}", f"--run-dir={run_dir}", *options, *more]
 
 
-@pytest.fixture(scope="module", params=["paper", "fast"])
-def preset(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, preset: str, prepared: Path) -> Path:
     run_dir = tmp_path_factory.mktemp(preset) / "run"
-    train(
-        TrainConfig.of_preset(
-            **settings(preset), prepared=prepared, run_dir=run_dir, keep_checkpoints=4
-        )
-    )
+    train(TrainConfig.of_preset(**settings(preset), prepared=prepared, run_dir=run_dir, keep_checkpoints=4))
     return run_dir
 
 
@@ -136,6 +138,7 @@ def fast_run(tmp_path_factory: pytest.TempPathFactory, prepared: Path) -> Path:
 
 @pytest.fixture
 def whole(preset: str, request: pytest.FixtureRequest) -> Path:
+    """The undisturbed run of a preset."""
     return Path(request.getfixturevalue(f"{preset}_run"))
 
 
@@ -212,47 +215,38 @@ def go_on(prepared: Path, run_dir: Path) -> list[StepReport]:
 
 
 @pytest.mark.parametrize(
-    ("preset", "module", "name", "nth", "saved"),
+    ("preset", "module", "name", "nth"),
     [
-        ("paper", "torch.optim", "Adam.step", 26, ["000010", "000020"]),
-        ("fast", "torch.optim", "Adam.step", 52, ["000010", "000020"]),  # D has moved, and G has not
-        ("fast", "safetensors.torch", "save", 13, ["000010", "000020"]),  # of five files, two are there
-        ("paper", "dcgan_data.train.loop", "RunDirectory.write", 1, []),
+        ("paper", "torch.optim", "Adam.step", 26),
+        ("fast", "torch.optim", "Adam.step", 52),  # D has moved, and G has not
+        ("fast", "safetensors.torch", "save", 13),  # of the third checkpoint's five files two are there
     ],
-    ids=["paper, in a step", "fast, in a step", "fast, in a checkpoint", "paper, before the first step"],
+    ids=["paper, in a step", "fast, in a step", "fast, in a checkpoint"],
 )
 def test_killed_in_the_middle(
-    prepared: Path, whole: Path, tmp_path: Path, preset: str, module: str, name: str, nth: int, saved: list[str]
+    prepared: Path, whole: Path, tmp_path: Path, preset: str, module: str, name: str, nth: int
 ) -> None:
     run_dir = tmp_path / "run"
     with started(WAIT_AT, module, name, str(nth), *command_line(preset, prepared, run_dir)) as process:
         wait_until_there(process)
         process.kill()
         assert process.wait() == -signal.SIGKILL
-    assert names(run_dir) == saved
-    if name == "save":
-        assert (run_dir / "checkpoints" / "000030.tmp" / "generator.safetensors").exists()
-    if name == "RunDirectory.write":
-        train(TrainConfig.of_preset(**settings(preset), prepared=prepared, run_dir=run_dir))
-    else:
-        assert go_on(prepared, run_dir)[0].step == 21
+    assert names(run_dir) == ["000010", "000020"]
+    assert (run_dir / "checkpoints" / "000030.tmp" / "generator.safetensors").exists() == (name == "save")
+    assert go_on(prepared, run_dir)[0].step == 21
     assert_same_end(run_dir, whole)
 
 
-@pytest.mark.parametrize("preset", ["paper"], indirect=True)
+@pytest.mark.parametrize("died_at", [0, 7])
 def test_killed_before_its_first_checkpoint_it_begins_again(
-    prepared: Path, whole: Path, tmp_path: Path
+    prepared: Path, paper_run: Path, tmp_path: Path, died_at: int
 ) -> None:
-    def die(report: StepReport) -> None:
-        if report.step == 7:
-            raise RuntimeError("power cut")
-
-    config = TrainConfig.of_preset(**settings("paper"), prepared=prepared, run_dir=tmp_path / "run")
-    with pytest.raises(RuntimeError, match="power cut"):
-        train(config, on_step=die)
-    assert names(config.run_dir) == []
-    assert go_on(prepared, config.run_dir)[0].step == 1
-    assert_same_end(config.run_dir, whole)
+    run = RunDirectory(tmp_path / "run")
+    shutil.copytree(paper_run, run.path)
+    shutil.rmtree(run.checkpoints)
+    run.return_to(died_at)
+    assert go_on(prepared, run.path)[0].step == 1
+    assert_same_end(run.path, paper_run)
 
 
 # Damaged checkpoints
@@ -284,10 +278,10 @@ def cut(file: Path, share: float) -> None:
     ],
 )
 def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
-    prepared: Path, whole: Path, tmp_path: Path, file: str, share: float
+    prepared: Path, paper_run: Path, tmp_path: Path, file: str, share: float
 ) -> None:
     run_dir = tmp_path / "run"
-    newest = up_to(whole, 30, run_dir)[-1]
+    newest = up_to(paper_run, 30, run_dir)[-1]
     assert newest.name == "000030"
     cut(newest / file, share)
     with (run_dir / "metrics.jsonl").open("a") as log:
@@ -299,34 +293,30 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(
     assert message.endswith("); going on from the checkpoint before it")
     events = [json.loads(line) for line in (run_dir / "events.jsonl").read_text().splitlines()]
     assert [event["message"] for event in events] == [message]
-    assert_same_end(run_dir, whole)
+    assert_same_end(run_dir, paper_run)
 
 
-@pytest.mark.parametrize("preset", ["fast"], indirect=True)
-def test_a_damaged_average_is_damage_too(prepared: Path, whole: Path, tmp_path: Path) -> None:
-    cut(up_to(whole, 30, tmp_path / "run")[-1] / "average.safetensors", 0.5)
-    assert go_on(prepared, tmp_path / "run")[0].step == 21
-    assert_same_end(tmp_path / "run", whole)
-
-
-def test_two_damaged_checkpoints(prepared: Path, whole: Path, tmp_path: Path) -> None:
-    _, *damaged = up_to(whole, 30, tmp_path / "run")
-    cut(damaged[0] / "generator.safetensors", 0)
+def test_two_damaged_checkpoints_one_of_them_in_its_average(
+    prepared: Path, fast_run: Path, tmp_path: Path
+) -> None:
+    _, *damaged = up_to(fast_run, 30, tmp_path / "run")
+    cut(damaged[0] / "average.safetensors", 0.5)
     (damaged[1] / "state.safetensors").unlink()
     reports = go_on(prepared, tmp_path / "run")
     assert reports[0].step == 11
     assert len(reports[0].messages) == 2
-    assert_same_end(tmp_path / "run", whole)
+    assert_same_end(tmp_path / "run", fast_run)
 
 
-@pytest.mark.parametrize("preset", ["paper"], indirect=True)
-def test_all_checkpoints_damaged(prepared: Path, whole: Path, tmp_path: Path) -> None:
+def test_all_checkpoints_damaged(prepared: Path, paper_run: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    saved = up_to(whole, 30, run_dir)
+    saved = up_to(paper_run, 30, run_dir)
     for checkpoint in saved:
         cut(checkpoint / "generator.safetensors", 0.5)
     before = sorted((path, path.stat().st_size) for path in run_dir.rglob("*") if path.is_file())
-    with pytest.raises(BadInput, match=r"checkpoints/000010: damaged \(SafetensorError: .*\); remove this dir"):
+    with pytest.raises(
+        BadInput, match=r"checkpoints/000010: damaged \(SafetensorError: .*\); remove this dir"
+    ):
         train(resumed_config(prepared, run_dir), resume=True)
     after = sorted((path, path.stat().st_size) for path in run_dir.rglob("*") if path.is_file())
     assert [entry for entry in after if entry[0].name != ".lock"] == [
@@ -337,17 +327,12 @@ def test_all_checkpoints_damaged(prepared: Path, whole: Path, tmp_path: Path) ->
 # Interrupted
 
 
-@pytest.mark.parametrize(
-    ("preset", "number"), [("paper", signal.SIGTERM), ("fast", signal.SIGINT)], ids=["SIGTERM", "Ctrl-C"]
-)
-def test_a_signal_saves_the_step_in_hand(
-    prepared: Path, whole: Path, tmp_path: Path, preset: str, number: signal.Signals
-) -> None:
+def test_sigterm_saves_the_step_in_hand(prepared: Path, paper_run: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    nth = "23" if preset == "paper" else "46"  # both are G's update in step 23
-    with started(WAIT_AT, "torch.optim", "Adam.step", nth, *command_line(preset, prepared, run_dir)) as process:
+    arguments = command_line("paper", prepared, run_dir)
+    with started(WAIT_AT, "torch.optim", "Adam.step", "23", *arguments) as process:
         wait_until_there(process)
-        process.send_signal(number)
+        process.terminate()
         stdout, stderr = process.communicate(timeout=PATIENCE_S)  # lets it go on
     assert process.returncode == 130
     assert stdout == ""
@@ -358,7 +343,7 @@ def test_a_signal_saves_the_step_in_hand(
     assert names(run_dir) == ["000010", "000020", "000023"]
     assert open_sampler(run_dir, device="cpu").checkpoint.name == "000023"
     assert go_on(prepared, run_dir)[0].step == 24
-    assert_same_end(run_dir, whole)
+    assert_same_end(run_dir, paper_run)
 
 
 def test_an_interrupt_does_not_save_what_a_failure_has_spoilt(prepared: Path, tmp_path: Path) -> None:
@@ -391,10 +376,7 @@ def run_on_little_disk(limit: int, *arguments: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits of this kind are of POSIX")
-def test_out_of_disk_the_last_good_checkpoint_stays(
-    prepared: Path, paper_run: Path, tmp_path: Path
-) -> None:
+def test_out_of_disk_the_last_good_checkpoint_stays(prepared: Path, paper_run: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     good = up_to(paper_run, 20, run_dir)[-1]
     limit = (good / "state.safetensors").stat().st_size - 1  # all but the largest file fit
@@ -411,24 +393,5 @@ def test_out_of_disk_the_last_good_checkpoint_stays(
     assert list(run_dir.rglob("*.tmp")) == []
     images = open_sampler(run_dir, device="cpu").draw(1)
     assert next(iter(images)).shape == (1, 32, 32, 3)
-    assert go_on(prepared, run_dir)[0].step == 21
-    assert_same_end(run_dir, paper_run)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="limits of this kind are of POSIX")
-def test_a_line_of_the_log_that_does_not_fit(prepared: Path, paper_run: Path, tmp_path: Path) -> None:
-    """The disk may be full of other things between two checkpoints: it ends the run as clearly."""
-    run_dir = tmp_path / "run"
-    good = up_to(paper_run, 20, run_dir)[-1]
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines(keepends=True)
-    config = (run_dir / "config.json").stat().st_size
-    padding = "\n" * config  # so that the log is the larger of the two
-    (run_dir / "metrics.jsonl").write_text("".join(lines))
-    assert padding
-    done = run_on_little_disk(config + 10, *command_line("paper", prepared, run_dir, "--resume"))
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert f"last checkpoint: {good}" in done.stderr or "the same command again" in done.stderr
-    assert list(run_dir.rglob("*.tmp")) == []
     assert go_on(prepared, run_dir)[0].step == 21
     assert_same_end(run_dir, paper_run)

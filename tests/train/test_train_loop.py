@@ -431,7 +431,8 @@ def test_a_warning_is_told_and_training_goes_on(
     summary = train(config, on_step=reports.append)
     assert summary.steps == 5
     assert summary.warnings == ["samples collapsed at step 3"]
-    assert [report.messages for report in reports] == [(), (), ("samples collapsed at step 3",), (), ()]
+    begun = ("10 images to train on, 0 held out; 2 steps an epoch; cpu, float32",)
+    assert [report.messages for report in reports] == [begun, (), ("samples collapsed at step 3",), (), ()]
     assert events(config.run_dir) == [(3, "collapse")]
     assert "samples collapsed at step 3" in summary.page.read_text()
 

@@ -74,9 +74,7 @@ def test_statistics_of_one_batch_are_that_batchs(generator: Generator) -> None:
         assert mean.shape == (values.shape[1],)
         scale = values.std(0, unbiased=False)
         assert ((mean.double() - values.mean(0)).abs() / scale).max() < 1e-5
-        torch.testing.assert_close(
-            variance.double(), values.var(0, unbiased=False), rtol=1e-5, atol=0
-        )
+        torch.testing.assert_close(variance.double(), values.var(0, unbiased=False), rtol=1e-5, atol=0)
         assert not variance.requires_grad
 
 
@@ -279,5 +277,7 @@ def test_damaged_statistics_are_bad_input(make_config: MakeConfig, tmp_path: Pat
         file.write_bytes(file.read_bytes()[:-1])
     if damage == "missing":
         file.unlink()
-    with pytest.raises(BadInput, match=r"000004: damaged \(.*\); remove this directory to use the checkpoint"):
+    with pytest.raises(
+        BadInput, match=r"000004: damaged \(.*\); remove this directory to use the checkpoint"
+    ):
         load_drawing_generator(saved, ModelShape(32, 2, 3))

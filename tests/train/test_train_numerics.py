@@ -178,9 +178,7 @@ def test_the_discriminators_gradients(config: TrainConfig, together: bool) -> No
     assert state.measures[2].item() == pytest.approx(
         torch.sigmoid(judged(d, batch.images.double())).mean().item(), rel=1e-6
     )
-    assert state.measures[3].item() == pytest.approx(
-        torch.sigmoid(judged(d, fakes)).mean().item(), rel=1e-6
-    )
+    assert state.measures[3].item() == pytest.approx(torch.sigmoid(judged(d, fakes)).mean().item(), rel=1e-6)
     assert state.measures[1].isnan()
     assert collected(state.generator) == {}
 
@@ -317,28 +315,26 @@ class HandAdam:
             parameters[name] = parameter - config.learning_rate * mean / (square.sqrt() + config.adam_eps)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("alternate", [True, False])
-def test_whole_steps_against_an_optimiser_by_hand(
-    make_config: MakeConfig, alternate: bool, steps: int
-) -> None:
+def test_steps_against_an_optimiser_by_hand(make_config: MakeConfig, alternate: bool) -> None:
     # L2 and the divisor's floor are larger than in any run, so that both are seen at this precision.
-    config = make_config(alternate=alternate, l2=0.02, adam_eps=1e-3, learning_rate=0.005)
+    config = make_config(alternate=alternate, l2=0.02, adam_eps=1e-3, learning_rate=0.005, seed=2)
     state = tiny_state(config)
-    g, d = weights(state.generator), weights(state.discriminator)
     stepper, latent = Stepper(config, state), latent_stream(config)
     hand_g, hand_d = HandAdam(config), HandAdam(config)
-    for step in range(steps):
+    for step in range(6 if alternate else 3):
+        # From the same weights at each step: of two ReLUs near 0, rounding would make two different runs.
+        g, d = weights(state.generator), weights(state.discriminator)
         pixels, z = tiny_pixels(step), latent()
         stepper.step(pixels if stepper.reads_pixels else None)
         if not alternate or step % 2 == 1:
             hand_d.step(d, gradients(partial(loss_of_d, real=as_images(pixels), fakes=generated(g, z)), d))
         if not alternate or step % 2 == 0:
             hand_g.step(g, gradients(partial(loss_of_g, d=d, z=z), g))
-    for model, expected in ((state.generator, g), (state.discriminator, d)):
-        for name, parameter in model.named_parameters():
-            # Of a step of 0.005.
-            torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=1e-5)
+        for model, expected in ((state.generator, g), (state.discriminator, d)):
+            for name, parameter in model.named_parameters():
+                # Of a step of 0.005.
+                torch.testing.assert_close(parameter.double(), expected[name], rtol=0, atol=5e-6)
 
 
 @pytest.mark.parametrize("move", [move_generator, move_discriminator])
@@ -569,7 +565,7 @@ def test_trying_a_compiler_out_changes_nothing(
     config = make_config(spectral_norm=True)
     state = tiny_state(config)
     before = {name: value.clone() for name, value in state.discriminator.state_dict().items()}
-    monkeypatch.setattr(torch, "compile", lambda model: model)
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     assert try_compile(state, config, nullcontext) is not None
     after = state.discriminator.state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == []

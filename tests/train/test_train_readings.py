@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from dcgan_data.train.config import TrainConfig
+from dcgan_data.train.engine import Stepper
 from dcgan_data.train.game import TrainState, new_state
 from dcgan_data.train.guard import Failure
-from dcgan_data.train.readings import Measures, Readings, read_now
+from dcgan_data.train.loop import train
+from dcgan_data.train.readings import Measures, Reading, Readings, read_now
+from dcgan_data.train.rundir import RunDirectory
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -89,6 +94,54 @@ def test_a_step_beyond_what_float32_counts(state: TrainState) -> None:
     failure = read_now(state).failure
     assert failure is not None
     assert failure.step == 16_777_217
+
+
+def test_what_is_under_way_can_be_dropped(state: TrainState) -> None:
+    readings = Readings()
+    readings.take(state)
+    readings.drop()
+    assert readings.arrived(wait=True) == []
+
+
+class LateReadings(Readings):
+    """As on a GPU: the newest is still on its way unless somebody waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._late: list[Reading] = []
+
+    def arrived(self, *, wait: bool) -> list[Reading]:
+        found = self._late + super().arrived(wait=True)
+        self._late = [] if wait else found[-1:]
+        return found[: len(found) - len(self._late)]
+
+    def drop(self) -> None:
+        super().drop()
+        self._late = []
+
+
+def test_a_rollback_forgets_readings_of_the_steps_that_it_takes_back(
+    make_set: Callable[..., Path], make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the same failure would be read again, and cost another of the few rollbacks."""
+    step, spoilt = Stepper.step, []
+
+    def spoiling(self: Stepper, pixels: torch.Tensor | None) -> None:
+        step(self, pixels)
+        if self._state.step == 6 and not spoilt:
+            spoilt.append(6)
+            self._state.guard.check("generator", torch.tensor(math.nan), [torch.ones(1)])
+
+    monkeypatch.setattr(Stepper, "step", spoiling)
+    monkeypatch.setattr("dcgan_data.train.loop.Readings", LateReadings)
+    config = make_config(make_set(kept=22), steps=12, checkpoint_every=4, on_collapse="rollback")
+    train(config)
+    run = RunDirectory(config.run_dir)
+    assert [event["message"] for event in run.read_events() if event["kind"] == "rollback"] == [
+        "rolled back from step 7 to 4, attempt 1"
+    ]
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 13))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,4 +1,4 @@
-"""Which images are trained on and which are held out: every image of these sets shows its own manifest row."""
+"""Which images are trained on and which are held out: each image here shows its own manifest row."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ def info_of(out: Path, records: list[Row], shard_rows: list[int]) -> DatasetInfo
         rejected={},
         deduplication={},
         libraries={},
-        files={
-            name: stamp_file(out / name) for name in (MANIFEST, *map(shard_name, range(len(shard_rows))))
-        },
+        files={name: stamp_file(out / name) for name in (MANIFEST, *map(shard_name, range(len(shard_rows))))},
         timings={},
     )
 
