@@ -51,11 +51,13 @@ class _Group(TyperGroup):
                 raise
             print(f"error: {error.filename or 'writing'}: {error.strerror}; {advice}", file=sys.stderr)
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            print(
-                "interrupted: what is finished is kept; the same command goes on (train: with --resume)",
-                file=sys.stderr,
-            )
+        except KeyboardInterrupt as interrupt:
+            if os.environ.get("RANK", "0") == "0":
+                kept = (
+                    str(interrupt)
+                    or "what is finished is kept; the same command goes on (train: with --resume)"
+                )
+                print(f"interrupted: {kept}", file=sys.stderr)
             raise typer.Exit(130) from None
 
 

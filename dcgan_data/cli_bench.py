@@ -70,7 +70,7 @@ def bench_dedup(
     cifar: Annotated[Path | None, typer.Option(help="CIFAR-10 as parquet, with ciFAIR's list.")] = None,
     codes: Annotated[list[int] | None, typer.Option(help="Search so many codes; several times.")] = None,
     peers: Annotated[
-        bool, typer.Option("--peers/--no-peers", help="Also pHash, dHash and PDQ (pip install '.[bench]').")
+        bool, typer.Option("--peers/--no-peers", help="Also pHash, dHash and PDQ ; needs the extra bench.")
     ] = False,
     per_kind: Annotated[int, typer.Option(help="Copies of each kind of change.")] = 200,
     limit: LimitOption = None,

@@ -31,9 +31,11 @@ def neighbours(
 ) -> None:
     """Does the model copy? Show samples beside their nearest training images, in pixels and in codes.
 
-    Says what share of samples is nearer to a training image than training images are to each other, and the
-    same of held-out images, the control. Blurred or plain samples are near to everything in pixels: a large
-    share there proves nothing by itself. Look at codes and control, and at RUN/neighbours/step-NNNNNN.png.
+    Says what share of samples is nearer to a training image than training
+    images are to each other, and the same of held-out images, the control.
+    Blurred or plain samples are near to everything in pixels: a large share
+    there proves nothing by itself. Look at codes and control, and at
+    RUN/neighbours/step-NNNNNN.png.
 
     Example: dcgan-data neighbours runs/out
     """
@@ -72,9 +74,11 @@ def score(
 ) -> None:
     """Score samples: mean distance from held-out images to their nearest of 1,000, 10,000, 100,000 samples.
 
-    This is what the DCGAN authors logged; the distance to as many training images stands beside it. --fid
-    adds FID and KID by torch-fidelity, whose Inception weights (96 MB) are downloaded at first use; features
-    of the set's images are kept in $XDG_CACHE_HOME or ~/.cache, below dcgan-data/fid, for the next time.
+    This is what the DCGAN authors logged; the distance to as many training
+    images stands beside it. --fid adds FID and KID by torch-fidelity, whose
+    Inception weights (96 MB) are downloaded at first use; features of the
+    set's images are kept in $XDG_CACHE_HOME or ~/.cache, below
+    dcgan-data/fid, for the next time.
 
     Example: dcgan-data score runs/out --samples 1000
     """

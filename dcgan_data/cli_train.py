@@ -33,7 +33,9 @@ def _switch(name: str, text: str) -> Any:
 
 @train_app.command()
 def train(
-    prepared: Annotated[Path, typer.Option(help="A prepared set; only kept images are used.")],
+    prepared: Annotated[
+        Path | None, _option("A prepared set; only kept images are used (with --resume: the run's own)")
+    ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where to (default: runs/NAME OF THE SET)")] = None,
     preset: Annotated[str | None, _option("paper or fast, see below (default: paper)")] = None,
     steps: Annotated[int | None, _option("Minibatches to train for.")] = None,
@@ -70,7 +72,7 @@ def train(
         bool | None, _switch("--deterministic", "The same bits in every run on a GPU too; slower.")
     ] = None,
     tensorboard: Annotated[
-        bool | None, _switch("--tensorboard", "Also log for TensorBoard (pip install '.[tensorboard]').")
+        bool | None, _switch("--tensorboard", "Also log for TensorBoard; needs the extra tensorboard.")
     ] = None,
     seed: SeedOption = None,
     device: Annotated[str | None, _option("auto, cpu or cuda (default: auto)")] = None,
@@ -81,21 +83,25 @@ def train(
 ) -> None:
     """Train a DCGAN on a prepared set.
 
-    --preset paper is the authors' recipe to the letter: each minibatch updates either G or D, in turn;
-    Adam with 2e-4 and 0.5, L2 of 1e-5 on every parameter; float32; batch statistics in batch norm.
+    --preset paper is the authors' recipe to the letter: each minibatch
+    updates either G or D, in turn; Adam with 2e-4 and 0.5, L2 of 1e-5 on
+    every parameter; float32; batch statistics in batch norm.
 
-    --preset fast has the same networks, losses and optimiser, and differs in this: each minibatch updates
-    D and then G, on the same generated images; bfloat16 in convolutions, where the device has it; samples
-    come from a moving average of G's weights (--ema 0.999).
+    --preset fast has the same networks, losses and optimiser, and differs
+    in this: each minibatch updates D and then G, on the same generated
+    images; bfloat16 in convolutions, where the device has it; samples come
+    from a moving average of G's weights (--ema 0.999).
 
-    Both differ from the authors in this: 5 % of the images are held out for the score (--held-out 0: none),
-    and samples are drawn with batch statistics that were measured once, so that an image does not depend on
+    Both differ from the authors in this: 5 % of the images are held out for
+    the score (--held-out 0: none), and samples are drawn with batch
+    statistics that were measured once, so that an image does not depend on
     the others drawn with it.
 
-    Several GPUs: torchrun --nproc-per-node N -m dcgan_data train ... The batch is shared; each process
-    normalises over its own part of it.
+    Several GPUs: torchrun --nproc-per-node N -m dcgan_data train ... The
+    batch is shared; each process normalises over its own part of it.
 
-    Example: dcgan-data train --prepared out --preset fast --width 32 --steps 300
+    Example: dcgan-data train --prepared out --preset fast --width 32
+    --steps 300
     """
     from dcgan_data.train.config import TrainConfig
     from dcgan_data.train.distributed import asked_ranks
@@ -104,7 +110,9 @@ def train(
 
     if deterministic:  # cuBLAS reads it when it is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    run_dir = run_dir or Path("runs") / prepared.resolve().name
+    if prepared is None and not (resume and run_dir):
+        raise typer.BadParameter("Missing option '--prepared'.")
+    run_dir = run_dir or Path("runs") / (prepared or Path()).resolve().name
     options = given(
         preset=preset,
         steps=steps,

@@ -164,8 +164,7 @@ def training(summary: TrainSummary) -> str:
     """How a training run ended, and where to look."""
     return "\n".join(
         [
-            f"{summary.run_dir}: {summary.steps:,} steps in {summary.seconds:,.0f} s "
-            f"({summary.images_per_s:,.0f} images/s)",
+            f"{summary.run_dir}: {summary.steps:,} steps in {summary.seconds:,.0f} s ({_pace(summary)})",
             *_score(summary),
             *(f"warning: {warning}" for warning in summary.warnings),
             f"look:   {summary.page}",
@@ -174,10 +173,16 @@ def training(summary: TrainSummary) -> str:
     )
 
 
+def _pace(summary: TrainSummary) -> str:
+    if not summary.images_per_s:
+        return "all were done before; more --steps or --epochs go on"
+    return f"{summary.images_per_s:,.0f} images/s"
+
+
 def _score(summary: TrainSummary) -> list[str]:
     if summary.best is None:
         return []
-    score = f"told from held-out images by {summary.best_score:.2f}; 0 is best, 0.5 worst"
+    score = f"1-NN test against held-out images: {summary.best_score:.2f} off the ideal, at worst 0.50"
     return [f"best:   {summary.best} ({score})"]
 
 

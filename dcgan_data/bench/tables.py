@@ -23,7 +23,7 @@ def planted_table(result: PlantedBench) -> str:
         f"planted: {copies} changed copies of each kind among {result.photos:,} photos "
         f"({result.images:,} images, ours at {result.image_size} px, seed {result.seed})"
     )
-    return "\n".join([head, *_aligned(rows), *_planted_notes(result)])
+    return "\n".join([head, *aligned(rows), *_planted_notes(result)])
 
 
 def cifar_table(result: CifarBench) -> str:
@@ -33,7 +33,7 @@ def cifar_table(result: CifarBench) -> str:
         (name, f"{score.near}", f"{score.recall:.3f}", f"{score.pairs:,}", f"{score.similar}")
         for name, score in result.scores.items()
     ]
-    return "\n".join(["CIFAR-10: copies between test and training images", *_aligned(rows)])
+    return "\n".join(["CIFAR-10: copies between test and training images", *aligned(rows)])
 
 
 def _planted_notes(result: PlantedBench) -> list[str]:
@@ -60,7 +60,7 @@ def _count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
     """Columns as wide as their widest cell, the first to the left and the others to the right."""
     table = list(rows)
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]

@@ -51,8 +51,8 @@ class Facts:
     seconds: float = 0.0
     """Time spent training until then."""
     score: float | None = None
-    """How far samples and held-out images are told apart by their nearest neighbour: the larger distance of
-    the two shares (``ops.nearest.told_apart``) from a half, 0 is best. None if no images are held out."""
+    """How well samples and held-out images are told apart by their nearest neighbour: the mean distance of
+    the two shares (``ops.nearest.told_apart``) from a half; 0 is best, 0.5 worst. None: none held out."""
     attempt: int = 0
     """How often the run had been rolled back."""
     watchdog: dict[str, Any] = field(default_factory=dict)
@@ -67,9 +67,9 @@ def checkpoints_in(directory: Path) -> list[Path]:
 
 
 def best_checkpoint(directory: Path) -> Path | None:
-    """The checkpoint of the lowest score, the earlier of equals; None if none has a score."""
+    """The checkpoint of the lowest score, the later of equals; None if none has a score."""
     facts_of = {path: _peek(path) for path in checkpoints_in(directory)}
-    scored = [(facts.score, facts.step, path) for path, facts in facts_of.items() if facts]
+    scored = [(facts.score, -facts.step, path) for path, facts in facts_of.items() if facts]
     known = [entry for entry in scored if entry[0] is not None]
     return min(known)[2] if known else None
 

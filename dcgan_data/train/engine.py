@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dcgan_data.device import send
+from dcgan_data.errors import BadRequest
 from dcgan_data.train.augment import AUGMENT_DRAWS, augment
 from dcgan_data.train.config import TrainConfig
 from dcgan_data.train.data import scale
@@ -39,6 +40,8 @@ _EMA_WARM_UP = 10
 
 def resolve_precision(name: str, device: torch.device) -> str:
     """float32, tf32 or bf16: ``auto`` is the quickest that the device has in hardware."""
+    if name == "tf32" and device.type != "cuda":
+        raise BadRequest("precision tf32: only a GPU has it; use float32, bf16 or auto")
     if name != "auto":
         return name
     if device.type == "cuda":

@@ -16,9 +16,10 @@ _PYTHONS_OWN = (signal.default_int_handler, signal.SIG_DFL)
 def deferred_interrupts() -> Iterator[threading.Event]:
     """Inside the block, Ctrl-C and SIGTERM set the yielded event instead of ending the program.
 
-    A state that is saved half way through an update could not be resumed exactly. A second signal of the
-    kind ends the program as usual: who presses Ctrl-C twice does not want to wait. Another handler than
-    Python's own is left alone, and so is a thread that never receives signals.
+    A state that is saved half way through an update could not be resumed exactly. A second Ctrl-C ends the
+    program as usual: who presses it twice does not want to wait. A second SIGTERM does not: a job's every
+    process may hear it from the scheduler, and again from torchrun. Another handler than Python's own is
+    left alone, and so is a thread that never receives signals.
     """
     pending = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -29,7 +30,8 @@ def deferred_interrupts() -> Iterator[threading.Event]:
 
     def remember(number: int, _frame: FrameType | None) -> None:
         pending.set()
-        signal.signal(number, before[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
 
     for number in mine:
         signal.signal(number, remember)

@@ -27,7 +27,7 @@ from dcgan_data.train.models import IMAGE_SIZES
 from dcgan_data.train.progress import Pace, StepReport, TrainSummary
 from dcgan_data.train.readings import Readings, read_now
 from dcgan_data.train.recorder import Recorder
-from dcgan_data.train.rundir import RunDirectory, RunRecord, TrainingData, describe_run
+from dcgan_data.train.rundir import RESUMED, RunDirectory, RunRecord, TrainingData, describe_run
 from dcgan_data.train.schedule import Due, due_after
 from dcgan_data.train.seeds import Stream, torch_rng
 from dcgan_data.train.split import split_set
@@ -58,8 +58,11 @@ def train(config: TrainConfig, resume: bool = False, on_step: OnStep | None = No
     )
 
 
-def resumed_config(prepared: Path, run_dir: Path, **given: Any) -> TrainConfig:
-    """What a run was begun with, with what is ``given`` put in its place; BadInput if it is not a run."""
+def resumed_config(prepared: Path | None, run_dir: Path, **given: Any) -> TrainConfig:
+    """What a run was begun with, with what is ``given`` put in its place; BadInput if it is not a run.
+
+    prepared: where the set is now; None: where it was.
+    """
     run = RunDirectory(run_dir)
     if not run.config.exists():
         raise BadRequest(f"{run_dir}: nothing to resume, no run is here; leave --resume out to start one")
@@ -68,7 +71,8 @@ def resumed_config(prepared: Path, run_dir: Path, **given: Any) -> TrainConfig:
         before |= {"steps": None, "epochs": None}
     known = {field.name for field in fields(TrainConfig)}
     values = {name: value for name, value in before.items() if name in known}
-    return TrainConfig(**{**values, **given, "prepared": prepared, "run_dir": run_dir})
+    paths = {"prepared": prepared or Path(values["prepared"]), "run_dir": run_dir}
+    return TrainConfig(**{**values, **given, **paths})
 
 
 def train_on(
@@ -158,7 +162,7 @@ class _Run:
                 elif state.ranks.first:
                     if due.save:
                         recorder.save()
-                    if due.draw:
+                    if due.log:
                         recorder.write_page(at_once=state.step == total_steps)
 
                 try:
@@ -167,7 +171,8 @@ class _Run:
                     interrupted.set()
                 if self._any_interrupted(interrupted.is_set(), due):
                     self._save_interrupted()
-                    raise KeyboardInterrupt
+                    saved = f"step {state.step} is saved in {self.run.checkpoints}"
+                    raise KeyboardInterrupt(f"{saved}; --resume goes on")
         state.ranks.meet()  # the first may still be writing
         return recorder.summary(pace, measures)
 
@@ -191,7 +196,12 @@ class _Run:
             return _GO_ON
         if self.config.on_collapse != "rollback" or self.recorder.attempt >= MOST_ROLLBACKS:
             return _STOP
-        return _ROLL_BACK if checkpoints_in(self.run.checkpoints) else _STOP
+        return _ROLL_BACK if self._sound(events) else _STOP
+
+    def _sound(self, events: list[Event]) -> list[Path]:
+        """The checkpoints from before the trouble, oldest first."""
+        since = min((event.since for event in events if event.since is not None), default=self.state.step + 1)
+        return [path for path in checkpoints_in(self.run.checkpoints) if int(path.name) < since]
 
     def _agreed(self, verdict: int, due: Due) -> int:
         """The first rank's verdict, which has seen the most."""
@@ -247,12 +257,14 @@ class _Run:
         )
 
     def _roll_back(self, events: list[Event]) -> None:
-        """Back to the newest checkpoint, one further with each attempt, and on with other random numbers."""
+        """To the newest sound checkpoint, one further with each attempt; on with other random numbers."""
         run, state, attempt = self.run, self.state, self.recorder.attempt + 1
-        saved = checkpoints_in(run.checkpoints)
         failed_at = state.step
-        target = torch.tensor(int(saved[max(0, len(saved) - attempt)].name), device=state.device)
-        state.ranks.take_first(target)  # which may have removed some since
+        target = torch.tensor(0, device=state.device)
+        if state.ranks.first:  # the others follow: they do not know since when
+            sound = self._sound(events)
+            target.fill_(int(sound[max(0, len(sound) - attempt)].name))
+        state.ranks.take_first(target)
         facts = load_checkpoint(run.checkpoints / f"{int(target):06d}", state)
         state.rng = torch_rng(self.config.seed, Stream.LATENT, attempt)
         state.guard.skip.zero_()
@@ -300,6 +312,8 @@ class _Run:
             run.return_to(facts.step)
             for message in messages:
                 self.recorder.tell(Event(facts.step, "damaged checkpoint", message))
+            machine = ", ".join(f"{name} {value}" for name, value in self.record.machine.items())
+            run.append_event(facts.step, RESUMED, f"resumed at step {facts.step} ({machine})")
 
 
 def _described(record: RunRecord, per_epoch: int) -> str:

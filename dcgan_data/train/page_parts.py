@@ -11,10 +11,9 @@ import numpy as np
 from dcgan_data.train.curves import Chart, Curve, Timeline, draw_chart
 from dcgan_data.train.history import Event, History
 from dcgan_data.train.pictures import GridPicture
-from dcgan_data.train.rundir import RunRecord
+from dcgan_data.train.rundir import RESUMED, RunRecord
 
-_USUAL = frozenset(("resumed",))
-"""Kinds of events that are nothing to worry about."""
+_USUAL = frozenset((RESUMED,))
 _NEWEST_EVENTS, _LISTED_EVENTS, _MARKED_EVENTS = 5, 200, 20
 _LATE_LINES = 20
 _PICTURE_WIDTH = 540

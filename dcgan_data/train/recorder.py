@@ -21,7 +21,7 @@ from dcgan_data.train.norm import Statistics, standing
 from dcgan_data.train.page import write_page
 from dcgan_data.train.progress import Pace, TrainSummary
 from dcgan_data.train.readings import Measures, Reading
-from dcgan_data.train.rundir import RunDirectory, TrainingData
+from dcgan_data.train.rundir import RESUMED, RunDirectory, TrainingData
 from dcgan_data.train.sample import draw_chunks, draw_images, image_grid, standing_statistics, write_png
 from dcgan_data.train.schedule import FEW_SAMPLES, Due
 from dcgan_data.train.seeds import Stream, draw_z, torch_rng
@@ -129,7 +129,7 @@ class Recorder:
             page=self._run.page,
             best=best,
             best_score=None if best is None else read_facts(best).score,
-            warnings=[event["message"] for event in self._run.read_events() if event["kind"] != "resumed"],
+            warnings=[event["message"] for event in self._run.read_events() if event["kind"] != RESUMED],
         )
 
     def close(self) -> None:
@@ -184,7 +184,7 @@ class Recorder:
                     first.append(images)
         few = min(len(real), FEW_SAMPLES)
         told_real, told_fake = told_apart(real[:few], np.concatenate(first)[:few], state.device)
-        self._score = state.step, max(abs(told_real - 0.5), abs(told_fake - 0.5))
+        self._score = state.step, (abs(told_real - 0.5) + abs(told_fake - 0.5)) / 2
         distances = {f"nnd_{count}": mean for count, mean in means.means.items()}
         return {**distances, "told_real": told_real, "told_fake": told_fake}
 

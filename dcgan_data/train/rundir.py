@@ -28,6 +28,8 @@ from dcgan_data.train.data import ImageSource
 from dcgan_data.train.models import ModelShape
 
 SCHEMA_VERSION = 2
+RESUMED = "resumed"
+"""The kind of event that is nothing to worry about."""
 MAY_CHANGE = frozenset(
     (
         "run_dir",

@@ -22,6 +22,9 @@ for more than 700."""
 SATURATED_UNTIL = 0.1
 """Nats. Only from here on is D's loss out of its trouble, and may get into it again."""
 
+HOPELESS_ABOVE = 50.0
+"""Nats. A generator that is given e**-50 is beyond recovery; in good runs its loss stayed below 15."""
+
 COLLAPSED_BELOW = 0.25
 """Share of the real images' spread. In pale but varied samples of narrow models it was 0.38 or more once
 it had got there, with short dips to 0.27; in collapsed ones 0.05 to 0.22. A generator of k pictures has
@@ -42,6 +45,8 @@ class Event:
     """A short name: ``saturated`` and ``collapse`` are the watchdog's."""
     message: str
     """What, where and what to do, in a sentence without a full stop."""
+    since: int | None = None
+    """First step of the trouble, where that is known: a checkpoint from before is sound."""
 
 
 @dataclass
@@ -64,8 +69,9 @@ class Watchdog:
         distance of the grid's samples over that of real images.
         """
         step, loss_d, spread = line["step"], line.get("loss_d"), line.get("spread")
+        loss_g = line.get("loss_g") or 0.0
         found = (
-            None if loss_d is None else self._see_loss(step, loss_d),
+            None if loss_d is None else self._see_loss(step, loss_d, hopeless=loss_g > HOPELESS_ABOVE),
             None if spread is None else self._see_spread(step, spread),
         )
         return [event for event in found if event is not None]
@@ -79,7 +85,7 @@ class Watchdog:
         """The watchdog that ``as_dict`` was asked of; KeyError if something is missing."""
         return cls(**{field.name: values[field.name] for field in fields(cls)})
 
-    def _see_loss(self, step: int, loss_d: float) -> Event | None:
+    def _see_loss(self, step: int, loss_d: float, *, hopeless: bool) -> Event | None:
         if loss_d >= SATURATED_UNTIL:
             self.saturated = False
         if not loss_d < SATURATED_BELOW:
@@ -87,7 +93,7 @@ class Watchdog:
             return None
         if self.low_since is None:
             self.low_since = step
-        if self.saturated or step - self.low_since < SATURATED_STEPS:
+        if self.saturated or (step - self.low_since < SATURATED_STEPS and not hopeless):
             return None
         self.saturated = True
         return Event(
@@ -96,6 +102,7 @@ class Watchdog:
             f"D is saturated at step {step}: its loss was below {SATURATED_BELOW:g} at every log since step "
             f"{self.low_since}, so it is hardly ever wrong, and G learns little from it; what helps: "
             "--spectral-norm, --augment (on a small set), a smaller --learning-rate, more images",
+            since=self.low_since,
         )
 
     def _see_spread(self, step: int, spread: float) -> Event | None:

@@ -156,9 +156,12 @@ def test_the_best_is_kept_beside_the_newest(tmp_path: Path, trained: TrainState)
     for step, score in ((1, 9.0), (2, 5.0), (3, 6.0), (4, None), (5, 5.0), (6, 7.0)):
         trained.step = step
         save_checkpoint(tmp_path, trained, keep=2, score=score)
-    assert names(tmp_path) == ["000002", "000005", "000006"]
-    assert best_checkpoint(tmp_path) == tmp_path / "000002"  # the earlier of equals
-    assert read_facts(tmp_path / "000002").score == 5.0
+    assert names(tmp_path) == ["000005", "000006"]
+    assert best_checkpoint(tmp_path) == tmp_path / "000005"  # the later of equals
+    assert read_facts(tmp_path / "000005").score == 5.0
+    trained.step = 7
+    save_checkpoint(tmp_path, trained, keep=1, score=8.0)
+    assert names(tmp_path) == ["000005", "000007"]
 
 
 def test_without_scores_none_is_the_best(tmp_path: Path, trained: TrainState) -> None:

@@ -362,10 +362,11 @@ def test_held_out_images_are_scored(make_set: MakeSet, make_config: MakeConfig) 
     # White noise against smooth grey: about the root of 3072 * (1/3 + what is drawn).
     assert all(30 < line["nnd_1000"] < 60 for line in lines.values())
     scored = {
-        step: max(abs(line["told_real"] - 0.5), abs(line["told_fake"] - 0.5)) for step, line in lines.items()
+        step: (abs(line["told_real"] - 0.5) + abs(line["told_fake"] - 0.5)) / 2
+        for step, line in lines.items()
     }
     assert summary.best_score == min(scored.values())
-    assert int(summary.best.name) == min(scored, key=lambda step: (scored[step], step))
+    assert int(summary.best.name) == min(scored, key=lambda step: (scored[step], -step))
 
 
 def test_all_scores_at_chosen_epochs(
@@ -402,11 +403,13 @@ class Alarm(Watchdog):
     """Cries collapse at chosen steps, once each."""
 
     steps: ClassVar[list[int]] = []
+    since: ClassVar[int | None] = None
 
     def see(self, line: dict[str, Any]) -> list[Event]:
         if line["step"] in self.steps:
             self.steps.remove(line["step"])
-            return [Event(line["step"], "collapse", f"samples collapsed at step {line['step']}")]
+            message = f"samples collapsed at step {line['step']}"
+            return [Event(line["step"], "collapse", message, self.since)]
         return []
 
 
@@ -414,6 +417,7 @@ class Alarm(Watchdog):
 def alarm(monkeypatch: pytest.MonkeyPatch) -> type[Alarm]:
     monkeypatch.setattr(recorder, "Watchdog", Alarm)
     monkeypatch.setattr(Alarm, "steps", [])
+    monkeypatch.setattr(Alarm, "since", None)
     return Alarm
 
 
@@ -469,6 +473,28 @@ def test_a_collapse_can_be_rolled_back(
     alarm.steps = [3, 5]  # and the whole story can be told again
     again = train(make_config(prepared, run_dir=tmp_path / "again", **shared))
     assert_same(summary.checkpoint, again.checkpoint)
+
+
+def test_a_rollback_goes_to_before_the_trouble(
+    make_set: MakeSet, make_config: MakeConfig, alarm: type[Alarm]
+) -> None:
+    config = make_config(make_set(), steps=9, on_collapse="rollback", checkpoint_every=2)
+    alarm.steps, alarm.since = [7], 3
+    train(config)
+    assert events(config.run_dir) == [(7, "collapse"), (7, "rollback")]
+    message = json.loads((config.run_dir / "events.jsonl").read_text().splitlines()[1])["message"]
+    assert message == "rolled back from step 7 to 2, attempt 1"
+    alarm.steps, alarm.since = [7], 1
+    late = make_config(steps=9, on_collapse="rollback", checkpoint_every=2, run_dir=config.run_dir / "late")
+    with pytest.raises(TrainingStopped, match=r"samples collapsed at step 7; last checkpoint: .*000006"):
+        train(late)
+
+
+def test_a_resume_leaves_a_trace(make_set: MakeSet, make_config: MakeConfig) -> None:
+    train(make_config(make_set(), steps=2))
+    summary = train(make_config(steps=4), resume=True)
+    assert events(make_config().run_dir) == [(2, "resumed")]
+    assert summary.warnings == []
 
 
 def test_rollbacks_end(make_set: MakeSet, make_config: MakeConfig, alarm: type[Alarm]) -> None:

@@ -43,6 +43,7 @@ def test_what_is_said_of_saturation() -> None:
             "D is saturated at step 610: its loss was below 0.02 at every log since step 110, so it is "
             "hardly ever wrong, and G learns little from it; what helps: --spectral-norm, --augment (on a "
             "small set), a smaller --learning-rate, more images",
+            since=110,
         )
     ]
 
@@ -161,3 +162,12 @@ def test_equal_images_have_no_distance_at_all() -> None:
 def test_one_image_has_no_pairs() -> None:
     with pytest.raises(AssertionError):
         mean_pairwise_distance(np.zeros((1, 4, 4, 3), np.uint8))
+
+
+def test_a_generator_beyond_recovery_is_told_at_once() -> None:
+    watchdog = Watchdog()
+    assert not watchdog.see({"step": 10, "loss_d": 0.001, "loss_g": 12.0})
+    (event,) = watchdog.see({"step": 20, "loss_d": 0.0, "loss_g": 700.0})
+    assert (event.step, event.kind, event.since) == (20, "saturated", 10)
+    assert not watchdog.see({"step": 30, "loss_d": 0.0, "loss_g": 700.0})  # once
+    assert not Watchdog().see({"step": 10, "loss_d": 1.0, "loss_g": 700.0})  # D is still to be won over
