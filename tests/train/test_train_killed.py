@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 
 from dcgan_data.errors import BadInput, TrainingStopped
 from dcgan_data.formats.dataset import MANIFEST, DatasetInfo, shard_name, write_info
@@ -70,15 +69,11 @@ main()
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """So small a network gains nothing from two, and other processes would hold up both. The processes that
-    are started here inherit it, as sums in another order would have other bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def one_thread_there_as_here() -> Iterator[None]:
+    """In the processes that are started: sums in another order would have other bits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

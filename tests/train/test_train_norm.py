@@ -138,6 +138,15 @@ def steady() -> Generator:
     return model
 
 
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 def test_an_image_is_the_same_bits_in_any_company(steady: Generator) -> None:
     z = latent(130, z_dim=100)
     images = draw_images(steady, z)
