@@ -107,7 +107,7 @@ def take_turns(
 
 def _set_up(way: Way, work: Workload, plan: Plan, stack: ExitStack) -> Runner:
     if work.device.type == "cpu":
-        peak = peak_mb_of(train_a_little, way, work)
+        peak = peak_mb_of(train_a_little, way, work, torch.get_num_threads())
     else:
         before = torch.cuda.memory_allocated(work.device)
         torch.cuda.reset_peak_memory_stats(work.device)
@@ -122,8 +122,9 @@ def _set_up(way: Way, work: Workload, plan: Plan, stack: ExitStack) -> Runner:
     return runner
 
 
-def train_a_little(way: Way, work: Workload) -> None:
-    """Set up and take a few steps: enough to have needed all the memory that many steps need."""
+def train_a_little(way: Way, work: Workload, threads: int) -> None:
+    """In a new process: set up and take a few steps, which need all the memory that many steps need."""
+    torch.set_num_threads(threads)
     with way.numerics(work.device), closing(way.start(work)) as training:
         for _ in range(2 * _PAIR):
             training.step()

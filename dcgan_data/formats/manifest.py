@@ -144,8 +144,11 @@ def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open by Python: the path may be no text, which pyarrow cannot open by itself."""
-    with path.open("rb") as stream, pq.ParquetFile(stream) as file:
+    """Open by Python: the path may be no text, which pyarrow cannot open by itself.
+
+    Without Arrow's own threads, which abort the program if it ends while they are still being started.
+    """
+    with path.open("rb") as stream, pq.ParquetFile(stream, pre_buffer=False) as file:
         yield file
 
 
@@ -157,7 +160,7 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
             if not found.equals(schema):
                 names = sorted(set(schema.names) ^ set(found.names)) or "types"
                 raise BadInput(f"{path}: not the expected columns (differing: {names})")
-            return file.read(columns=columns)
+            return file.read(columns=columns, use_threads=False)
     except FileNotFoundError:
         raise BadInput(f"{path}: missing") from None
     except (pa.ArrowInvalid, OSError) as error:
