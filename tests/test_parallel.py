@@ -9,10 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from cloudpickle import register_pickle_by_value
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.lock import locked
 from dcgan_data.parallel import default_workers, run_tasks
+
+# torch-fidelity installs a package named "tests": workers would look there for the tasks of this module.
+register_pickle_by_value(sys.modules[__name__])
 
 
 def square(number: int, note: Path) -> tuple[int, int]:
