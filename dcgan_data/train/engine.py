@@ -81,9 +81,18 @@ def numerics(config: TrainConfig, device: torch.device) -> Iterator[None]:
 class Stepper:
     """Does one minibatch after another, on batches of uint8 pixels."""
 
-    def __init__(self, config: TrainConfig, state: TrainState, total_steps: int = 0) -> None:
-        """total_steps: how long the run will be, to judge whether compiling pays."""
-        self.notes: list[str] = []
+    def __init__(
+        self,
+        config: TrainConfig,
+        state: TrainState,
+        total_steps: int = 0,
+        notes: list[str] | None = None,
+    ) -> None:
+        """total_steps: how long the run will be, to judge whether compiling pays.
+
+        notes: where to add what cannot be had, which may show only some steps later.
+        """
+        self.notes: list[str] = [] if notes is None else notes
         """What could not be had, for the run's log."""
         self._config = config
         self._state = state

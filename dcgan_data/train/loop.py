@@ -177,10 +177,8 @@ class _Run:
         return recorder.summary(pace, measures)
 
     def _new_stepper(self) -> Stepper:
-        stepper = Stepper(self.config, self.state, self.record.total_steps - self.state.step)
-        self.recorder.messages += stepper.notes
-        stepper.notes = self.recorder.messages  # what shows later is told later
-        return stepper
+        steps = self.record.total_steps - self.state.step
+        return Stepper(self.config, self.state, steps, self.recorder.messages)
 
     def _report(self, loss_d: float | None, loss_g: float | None, per_epoch: int, pace: Pace) -> None:
         if self.on_step is None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from dcgan_data.errors import BadInput, BadRequest, TrainingStopped
 from dcgan_data.formats.prepared import PreparedSet
-from dcgan_data.train import recorder, schedule
+from dcgan_data.train import engine, recorder, schedule
 from dcgan_data.train.checkpoint import checkpoints_in
 from dcgan_data.train.config import TrainConfig
 from dcgan_data.train.data import scale
@@ -439,6 +439,29 @@ def test_a_warning_is_told_and_training_goes_on(
     assert [report.messages for report in reports] == [begun, (), ("samples collapsed at step 3",), (), ()]
     assert events(config.run_dir) == [(3, "collapse")]
     assert "samples collapsed at step 3" in summary.page.read_text()
+
+
+def test_what_cannot_be_had_is_told_when_it_shows(
+    make_set: MakeSet, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a recording of CUDA graphs that fails some steps after the beginning."""
+
+    class Late:
+        def __init__(self, function: Any, _prepare: Any, complain: Callable[[str], None]) -> None:
+            self._function, self._complain, self._calls = function, complain, 0
+
+        def __call__(self, *inputs: torch.Tensor) -> None:
+            self._calls += 1
+            if self._calls == 2:
+                self._complain("it cannot be recorded")
+            self._function(*inputs)
+
+    monkeypatch.setattr(engine, "Recorded", Late)
+    prepared = engine.Stepper._prepared
+    monkeypatch.setattr(engine.Stepper, "_prepared", lambda self, move, _record: prepared(self, move, True))
+    reports: list[StepReport] = []
+    train(make_config(make_set(), steps=4, alternate=False), on_step=reports.append)
+    assert [report.messages for report in reports][1:] == [("it cannot be recorded",), (), ()]
 
 
 def test_a_collapse_can_stop_the_run(make_set: MakeSet, make_config: MakeConfig, alarm: type[Alarm]) -> None:
