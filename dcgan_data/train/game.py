@@ -44,7 +44,7 @@ class TrainState:
     step: int = 0
     """Minibatches done; also the number of the next one, since they count from 0."""
     seconds: float = 0.0
-    """Time spent training, over all sessions of the run."""
+    """Time spent on steps, over all sessions of the run."""
 
     @property
     def device(self) -> torch.device:

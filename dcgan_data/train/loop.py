@@ -141,7 +141,7 @@ class _Run:
                 state.seconds = pace.seconds()
                 due = due_after(state.step, config, total_steps, per_epoch)
                 if due.log:
-                    readings.take(state)
+                    readings.take(state, pace.since_mark(state.step))
                 # Several ranks must see the same readings at the same step; one alone need not wait for them.
                 arrived = readings.arrived(wait=due.halts or state.ranks.count > 1)
                 failure = next((reading.failure for reading in arrived if reading.failure), None)
@@ -149,7 +149,8 @@ class _Run:
                 if failure:
                     events = [self._failed(failure)]
                 elif state.ranks.first:
-                    events = recorder.record(due, arrived, pace, per_epoch)
+                    with pace.paused(due.halts):
+                        events = recorder.record(due, arrived, per_epoch)
                 measures = arrived[-1].measures if arrived else measures
 
                 verdict = self._agreed(self._judge(failure, events), due)
@@ -160,10 +161,11 @@ class _Run:
                     stepper = self._new_stepper()
                     pace = Pace(state.step, state.seconds, config.batch_size)
                 elif state.ranks.first:
-                    if due.save:
-                        recorder.save()
-                    if due.log:
-                        recorder.write_page(at_once=state.step == total_steps)
+                    with pace.paused(due.halts):
+                        if due.save:
+                            recorder.save()
+                        if due.log:
+                            recorder.write_page(at_once=state.step == total_steps)
 
                 try:
                     self._report(measures.loss_d, measures.loss_g, per_epoch, pace)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,9 +38,9 @@ class TrainSummary:
     steps: int
     """Minibatches done, over all sessions."""
     seconds: float
-    """Time spent training, over all sessions."""
+    """Time spent on steps, over all sessions; drawing, scoring and saving do not count."""
     images_per_s: float
-    """Real images consumed a second in this session; 0 if nothing was left to do."""
+    """Real images consumed a second of it in this session; 0 if nothing was left to do."""
     loss_d: float | None
     """Discriminator's last loss in nats; None if it was never updated."""
     loss_g: float | None
@@ -58,16 +60,27 @@ class TrainSummary:
 
 
 class Pace:
-    """Measures time and real images a second."""
+    """Measures the time that steps take, and real images a second of it."""
 
     def __init__(self, step: int, earlier_seconds: float, batch_size: int) -> None:
         self._batch_size = batch_size
         self._earlier_seconds = earlier_seconds
-        self._start = self._mark = (step, time.perf_counter())
+        self._away = 0.0
+        self._start = self._mark = (step, self._now())
+
+    @contextmanager
+    def paused(self, when: bool) -> Iterator[None]:
+        """What is done inside the block does not count, if ``when``: the device must be waited for before."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            if when:
+                self._away += time.perf_counter() - begin
 
     def seconds(self) -> float:
-        """Time spent training, over all sessions."""
-        return self._earlier_seconds + time.perf_counter() - self._start[1]
+        """Time spent on steps, over all sessions."""
+        return self._earlier_seconds + self._now() - self._start[1]
 
     def since_start(self, step: int) -> float:
         """Images a second in this session."""
@@ -76,8 +89,11 @@ class Pace:
     def since_mark(self, step: int) -> float:
         """Images a second since the last call."""
         rate = self._rate(self._mark, step)
-        self._mark = (step, time.perf_counter())
+        self._mark = (step, self._now())
         return rate
 
     def _rate(self, begin: tuple[int, float], step: int) -> float:
-        return (step - begin[0]) * self._batch_size / (time.perf_counter() - begin[1])
+        return (step - begin[0]) * self._batch_size / (self._now() - begin[1])
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._away

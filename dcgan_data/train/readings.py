@@ -40,11 +40,17 @@ class Reading:
     """Losses."""
     failure: Failure | None
     """The first update that had to be skipped, at this step or before."""
+    images_per_s: float
+    """Real images consumed a second since the reading before, as the host saw it at this step."""
+    seconds: float
+    """Time spent on steps until then, over all sessions."""
 
 
 @dataclass(frozen=True)
 class _Pending:
     step: int
+    images_per_s: float
+    seconds: float
     values: Tensor
     """float64 (8,) on the host, once ``there``."""
     there: torch.cuda.Event | None
@@ -56,7 +62,7 @@ class Readings:
     def __init__(self) -> None:
         self._pending: deque[_Pending] = deque()
 
-    def take(self, state: TrainState) -> None:
+    def take(self, state: TrainState, images_per_s: float = 0.0) -> None:
         """Queue a copy of what ``state`` has measured. All ranks must come here together."""
         guard = state.guard
         measures = state.measures.double()
@@ -68,7 +74,7 @@ class Readings:
             values = host.copy_(values, non_blocking=True)
             there = torch.cuda.Event()  # type: ignore[no-untyped-call]
             there.record()
-        self._pending.append(_Pending(state.step, values, there))
+        self._pending.append(_Pending(state.step, images_per_s, state.seconds, values, there))
 
     def drop(self) -> None:
         """Forget what is under way: it is of steps that are taken back."""
@@ -98,4 +104,5 @@ def read_now(state: TrainState) -> Reading:
 def _reading(pending: _Pending) -> Reading:
     values = pending.values.tolist()
     measures = Measures(*(None if math.isnan(value) else value for value in values[:4]))
-    return Reading(pending.step, measures, failure_of(values[4], values[5:]))
+    failure = failure_of(values[4], values[5:])
+    return Reading(pending.step, measures, failure, pending.images_per_s, pending.seconds)

@@ -61,7 +61,7 @@ class Recorder:
 
             self._board = TensorBoardLog(self._run.path, self._state.step)
 
-    def record(self, due: Due, readings: list[Reading], pace: Pace, per_epoch: int) -> list[Event]:
+    def record(self, due: Due, readings: list[Reading], per_epoch: int) -> list[Event]:
         """Write what is due after the state's step, and the lines that have come in; returns warnings.
 
         The last of ``readings`` is of this very step if anything but a line is due.
@@ -72,9 +72,8 @@ class Recorder:
                 measured |= self._draw_grid()
             events: list[Event] = []
             for reading in readings:
-                events += self._write_line(
-                    reading, pace, per_epoch, measured if reading.step == self._state.step else {}
-                )
+                of_now = reading.step == self._state.step
+                events += self._write_line(reading, per_epoch, measured if of_now else {})
             for event in events:
                 self.tell(event)
         return events
@@ -137,11 +136,9 @@ class Recorder:
         if self._board:
             self._board.close()
 
-    def _write_line(
-        self, reading: Reading, pace: Pace, per_epoch: int, measured: dict[str, float]
-    ) -> list[Event]:
+    def _write_line(self, reading: Reading, per_epoch: int, measured: dict[str, float]) -> list[Event]:
         position = {"step": reading.step, "epoch": 1 + (reading.step - 1) // per_epoch}
-        rate = {"images_per_s": pace.since_mark(reading.step), "seconds": self._state.seconds}
+        rate = {"images_per_s": reading.images_per_s, "seconds": reading.seconds}
         line = {**position, **asdict(reading.measures), **rate, **measured}
         self._run.append_metrics(line)
         if self._board:
