@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from dcgan_data.formats.html_page import text
 
 WIDTH, HEIGHT = 560, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 22, 44
@@ -99,14 +100,14 @@ def bars(values: Sequence[float], label: str, first: int = 0) -> str:
 
 
 def _chart(label: str, *parts: str) -> str:
-    head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(label)}">'
+    head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text(label)}">'
     return f"{head}{''.join(parts)}</svg>"
 
 
 def _bar(left: float, top: float, width: float, title: str, kind: str) -> str:
     height = HEIGHT - _BOTTOM - top
     shape = f'x="{left:.2f}" y="{top:.2f}" width="{width:.2f}" height="{height:.2f}"'
-    return f'<rect class="bar {kind}" {shape}><title>{html.escape(title)}</title></rect>'
+    return f'<rect class="bar {kind}" {shape}><title>{text(title)}</title></rect>'
 
 
 def _frame(x: _Axis, y: _Axis, label: str) -> str:
@@ -121,7 +122,7 @@ def _frame(x: _Axis, y: _Axis, label: str) -> str:
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{base}" y2="{base}"/>')
     middle = (_LEFT + WIDTH - _RIGHT) / 2
     parts.append(
-        f'<text class="name" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{html.escape(label)}</text>'
+        f'<text class="name" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{text(label)}</text>'
     )
     return "".join(parts)
 

@@ -1,22 +1,16 @@
 """Choose what a report shows of a set, and put its page together.
 
-The page is one file: styles, scripts and pictures are in it, and its own policy forbids the browser to
-load anything else or to run any script but this one, whatever keys or reasons may contain.
+The page is one file, see ``formats.html_page``.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from importlib import resources
 from pathlib import Path
-from string import Template
-from typing import Any
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import atomic_path
 from dcgan_data.formats.audit_file import AuditResult, read_audit
+from dcgan_data.formats.html_page import asset, fill_page, script_json, text
 from dcgan_data.formats.manifest import shown_name
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.staging import REPORT
@@ -84,8 +78,8 @@ def _listed(prepared: PreparedSet, rows: SetRows) -> dict[str, str]:
     reasons = [(shown_name(words[row]["key"], words[row]["part"]), words[row]["reason"]) for row in rejected]
     return {
         "elsewhere": _elsewhere(removals.elsewhere),
-        "groups_json": _json(groups_data(removals, strata.bands, groups, words, shown)),
-        "audit_json": _json(audit),
+        "groups_json": script_json(groups_data(removals, strata.bands, groups, words, shown)),
+        "audit_json": script_json(audit),
         "rejected": sections.rejected_section(prepared.info, reasons),
     }
 
@@ -109,33 +103,11 @@ def _audit_of(prepared: PreparedSet) -> tuple[AuditResult | None, str]:
     return result, ""
 
 
-def _json(values: dict[str, Any]) -> str:
-    """JSON that is safe inside a script element: no character of it can end the element or start a tag."""
-    plain = json.dumps(values, separators=(",", ":"), allow_nan=False)
-    return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 def _fill(prepared: PreparedSet, parts: dict[str, str]) -> str:
-    style, script = _asset("page.css"), "".join(_asset(name) for name in ("groups.js", "audit.js", "page.js"))
-    source = f"{prepared.info.source['kind']} {prepared.info.source['path']}"
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash_of(style)}; script-src {_hash_of(script)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return Template(_asset("page.html")).substitute(
-        parts,
-        title=sections.text(prepared.path.resolve().name),
-        source=sections.text(source),
-        policy=policy,
-        style=style,
-        script=script,
-    )
-
-
-def _asset(name: str) -> str:
-    return resources.files("dcgan_data.report").joinpath(name).read_text("utf-8")
-
-
-def _hash_of(inline: str) -> str:
-    """As a content security policy names an inline style or script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
+    script = "".join(asset("dcgan_data.report", name) for name in ("groups.js", "audit.js", "page.js"))
+    names = {
+        "title": text(prepared.path.resolve().name),
+        "source": text(f"{prepared.info.source['kind']} {prepared.info.source['path']}"),
+    }
+    template, style = asset("dcgan_data.report", "page.html"), asset("dcgan_data.report", "page.css")
+    return fill_page(template, style, script, {**parts, **names})

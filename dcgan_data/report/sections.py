@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
 from dcgan_data.formats.audit_file import AuditLine, AuditResult
 from dcgan_data.formats.dataset import DatasetInfo
+from dcgan_data.formats.html_page import text
 from dcgan_data.report import charts
 from dcgan_data.report.pictures import base64_text
 
 MAX_REJECTED = 200
 MAX_WRONG = 50
 _WARN_SHARE = 0.01
-
-
-def text(value: object) -> str:
-    """Escaped for HTML: keys, reasons and paths come from the data."""
-    return html.escape(str(value), quote=True)
 
 
 def tiles(info: DatasetInfo) -> str:

@@ -6,12 +6,13 @@ drawn lines, by the ranges that each drawing carries.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from dcgan_data.formats.html_page import text
 
 WIDTH, HEIGHT = 500, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 14, 30, 24
@@ -90,16 +91,16 @@ def draw_chart(chart: Chart, timeline: Timeline) -> str:
         for number, (curve, line) in enumerate(zip(chart.curves, lines, strict=True))
     )
     legend = "".join(
-        f'<span class="entry"><i class="swatch curve-{number}"></i>{html.escape(curve.name)} '
+        f'<span class="entry"><i class="swatch curve-{number}"></i>{text(curve.name)} '
         f"<output>{line[-1]:.4g}</output></span>"
         for number, (curve, line) in enumerate(zip(chart.curves, lines, strict=True))
     )
-    label = html.escape(f"{chart.title}, {chart.unit}, by step")
+    label = text(f"{chart.title}, {chart.unit}, by step")
     ranges = f'data-x="{x.ranges()}" data-y="{y.ranges()}"'
     beyond = '<p class="note">Some extreme points are outside.</p>' if outside else ""
     return (
-        f'<figure class="card"><figcaption><b>{html.escape(chart.title)}</b> '
-        f'<span class="unit">{html.escape(chart.unit)}<span class="at"></span></span>'
+        f'<figure class="card"><figcaption><b>{text(chart.title)}</b> '
+        f'<span class="unit">{text(chart.unit)}<span class="at"></span></span>'
         f'<span class="legend">{legend}</span></figcaption>'
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}" {ranges}>'
         f"{_frame(x, y, timeline)}{drawn}</svg>{beyond}</figure>"
@@ -194,7 +195,7 @@ def _frame(x: _Axis, y: _Axis, timeline: Timeline) -> str:
         parts.append(f'<text x="{at}" y="{_TOP - 16}" text-anchor="middle">{_short(epoch)}</text>')
     for step, words in timeline.warnings:
         at = float(x.at(np.array([float(step)]))[0])
-        title = html.escape(f"step {step:,}: {words}")
+        title = text(f"step {step:,}: {words}")
         ends = f'x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{base}"'
         parts.append(f'<line class="warning" {ends}><title>{title}</title></line>')
     parts.append(f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{base}" y2="{base}"/>')

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from dcgan_data.formats.html_page import text
 from dcgan_data.train.curves import Chart, Curve, Timeline, draw_chart
 from dcgan_data.train.history import Event, History
 from dcgan_data.train.pictures import GridPicture
@@ -36,11 +36,6 @@ _MEASURES = (
     ("Spread", "share of the real images'", {"spread": "samples"}, (0.0, 1.0)),
 )
 """Charts: title, unit, curves by name in metrics.jsonl, ends of the vertical axis."""
-
-
-def text(value: object) -> str:
-    """Escaped for HTML: names, paths and messages come from files."""
-    return html.escape(str(value), quote=True)
 
 
 def progress(record: RunRecord, history: History) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from dcgan_data.formats.html_page import data_address
 
 MOST_GRIDS = 60
 BUDGET = 14_000_000
@@ -76,7 +77,7 @@ def _as_it_is(step: int, path: Path) -> GridPicture | None:
             width = image.width
     except OSError:
         return None
-    return GridPicture(step, width, _address("png", path.read_bytes()))
+    return GridPicture(step, width, data_address("image/png", path.read_bytes()))
 
 
 def _as_jpeg(step: int, path: Path) -> GridPicture | None:
@@ -89,8 +90,4 @@ def _as_jpeg(step: int, path: Path) -> GridPicture | None:
     picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.BOX)
     buffer = io.BytesIO()
     picture.save(buffer, "jpeg", quality=_QUALITY, subsampling=0)  # colour is half of what is judged
-    return GridPicture(step, width, _address("jpeg", buffer.getvalue()))
-
-
-def _address(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return GridPicture(step, width, data_address("image/jpeg", buffer.getvalue()))
