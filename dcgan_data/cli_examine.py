@@ -1,4 +1,4 @@
-"""The commands that examine a trained model: neighbours, score."""
+"""The commands that examine a trained model: neighbours, score; and import-authors, which brings one."""
 
 from __future__ import annotations
 
@@ -98,3 +98,34 @@ def score(
     )
     result = measure(run_directory, settings, ConsoleReporter())
     print(as_json_text(result) if as_json else score_table(result))
+
+
+@examine_app.command("import-authors")
+def import_authors(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The authors' .npy files.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .safetensors file to write.")] = Path(
+        "model.safetensors"
+    ),
+    epoch: Annotated[int | None, typer.Option(help="Which, if there are several.")] = None,
+    latent: Annotated[
+        str | None, typer.Option(help="z are uniform or normal (default: as published)", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read weights that the authors published, to examine them like a run.
+
+    DIR is one of the models in github.com/Newmu/dcgan_code: files such as
+    30_discrim_params.jl_01.npy and 30_gen_params.jl_01.npy. Both kinds are
+    known: SVHN (5x5 convolutions) and ImageNet at 32x32 (3x3). Theano's
+    kernels are turned by 180 degrees; batch norm, which takes the batch's
+    statistics there, gets standing ones for G, over 16 batches of 128.
+
+    Example: dcgan-data import-authors svhn-weights -o svhn.safetensors
+    """
+    from dcgan_data.evaluate.tables import imported_lines
+    from dcgan_data.train.authors import import_authors as read
+
+    result = read(directory, out, epoch, latent)
+    print(as_json_text(result) if as_json else imported_lines(result))

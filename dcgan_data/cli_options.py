@@ -19,7 +19,12 @@ SourceArgument = Annotated[
     ),
 ]
 SetArgument = Annotated[Path, typer.Argument(metavar="OUT", help="A prepared set.", show_default=False)]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A run directory, or a model's .safetensors file.", show_default=False
+    ),
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Where to (default: out; a prepared SRC: itself)")
 ]

@@ -41,6 +41,11 @@ def train(
     steps: Annotated[int | None, _option("Minibatches to train for.")] = None,
     epochs: Annotated[int | None, _option("Passes over the set (default: 25)")] = None,
     width: Annotated[int | None, _option("Channels of D's first layer (default: 128, the paper's)")] = None,
+    layers: Annotated[
+        str | None, _option("strided, or paired: the 32x32 ImageNet model's, see below.")
+    ] = None,
+    z_dim: Annotated[int | None, _option("Length of latent vectors (default: 100)")] = None,
+    latent: Annotated[str | None, _option("They are uniform or normal (default: uniform)")] = None,
     batch_size: Annotated[int | None, _option("Images in a minibatch (default: 128)")] = None,
     learning_rate: Annotated[float | None, _option("Of Adam (default: 0.0002)")] = None,
     precision: Annotated[str | None, _option("float32, tf32, bf16 or auto, the device's quickest.")] = None,
@@ -97,6 +102,10 @@ def train(
     statistics that were measured once, so that an image does not depend on
     the others drawn with it.
 
+    The authors' other models: ImageNet at 32x32 is --layers paired --z-dim
+    256 (3x3 convolutions); SVHN is --width 64 --latent normal
+    --learning-rate 0.0005 --batch-size 64 --epochs 200.
+
     Several GPUs: torchrun --nproc-per-node N -m dcgan_data train ... The
     batch is shared; each process normalises over its own part of it.
 
@@ -118,6 +127,9 @@ def train(
         steps=steps,
         epochs=epochs,
         width=width,
+        layers=layers,
+        z_dim=z_dim,
+        latent=latent,
         batch_size=batch_size,
         learning_rate=learning_rate,
         precision=precision,
@@ -169,5 +181,5 @@ def sample(
 
     sampler = open_sampler(run_directory, checkpoint, device)
     written = draw(sampler, count, out, seed or 0)
-    values = {"grid": written, "count": count, "checkpoint": sampler.checkpoint}
+    values = {"grid": written, "count": count, "checkpoint": sampler.trained.weights}
     print(as_json_text(values) if as_json else written)

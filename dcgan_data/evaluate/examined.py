@@ -23,6 +23,8 @@ _CHUNK_BYTES = 32 << 20
 class Examined:
     """All that an examination reads."""
 
+    record: RunRecord
+    """The run's settings."""
     sampler: Sampler
     """Draws the images of one checkpoint."""
     prepared: PreparedSet
@@ -35,12 +37,12 @@ class Examined:
     @property
     def step(self) -> int:
         """Minibatches that the checkpoint was trained for."""
-        return int(self.sampler.checkpoint.name)
+        return int(self.sampler.trained.weights.name)
 
     @property
     def with_duplicates(self) -> bool:
         """Whether the run was trained on the set's removed duplicates too."""
-        return bool(self.sampler.record.config["include_duplicates"])
+        return bool(self.record.config["include_duplicates"])
 
 
 def open_examined(run_dir: Path, checkpoint: str, device: str, prepared: Path | None) -> Examined:
@@ -58,7 +60,7 @@ def open_examined(run_dir: Path, checkpoint: str, device: str, prepared: Path | 
         )
     config = record.config
     split = split_set(images, config["include_duplicates"], record.held_out, config["seed"])
-    return Examined(open_sampler(run_dir, checkpoint, device), images, split, place)
+    return Examined(record, open_sampler(run_dir, checkpoint, device), images, split, place)
 
 
 def _place_of_set(run_dir: Path, record: RunRecord, given: Path | None) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dcgan_data.evaluate.closeness import Closeness, Space
 from dcgan_data.evaluate.neighbours import NeighboursResult
 from dcgan_data.evaluate.score import FidelityScore, ScoreResult
+from dcgan_data.evaluate.text_table import aligned
+from dcgan_data.train.authors import Imported
 
 
 def neighbours_table(result: NeighboursResult) -> str:
@@ -43,7 +43,7 @@ def _space(name: str, space: Space) -> list[str]:
     rows.append(("samples", *_cells(space.samples)))
     control = f" (held-out images: {space.held_out.below[0]:.1%})" if space.held_out else ""
     return [
-        *_aligned(rows),
+        *aligned(rows),
         f"{space.samples.below[0]:.1%} of the samples are nearer to a training image than half of the "
         f"training images are to another{control}",
     ]
@@ -83,7 +83,7 @@ def score_table(result: ScoreResult) -> str:
             )
         lines += [
             f"mean distance of {result.held_out:,} images that training never saw, in pixels of [-1, 1]:",
-            *_aligned(rows),
+            *aligned(rows),
             "Lower is better, down to the right column; blurred samples, near to everything, go below it.",
         ]
     else:
@@ -101,17 +101,15 @@ def _fidelity(score: FidelityScore) -> list[str]:
     ]
 
 
+def imported_lines(result: Imported) -> str:
+    """What an imported model is, and where it is now."""
+    shape = result.shape
+    widths = ", ".join(str(layer.outputs) for layer in shape.discriminator_layers)
+    return (
+        f"{result.directory}, epoch {result.epoch}: {shape.image_size}x{shape.image_size} pixels, "
+        f"D {widths}, z of {shape.z_dim} {shape.latent} numbers\n{result.file}"
+    )
+
+
 def _number(value: float) -> str:
     return f"{value:g}" if value == round(value) else f"{value:.2f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell, the first to the left and the others to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]

@@ -11,6 +11,8 @@ from typing import Any
 from dcgan_data.errors import BadRequest
 
 DEFAULT_EPOCHS = 25
+LAYERS = ("strided", "paired")
+LATENT = ("uniform", "normal")
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "tf32", "bf16")
 COMPILE = ("auto", "on", "off")
@@ -41,8 +43,12 @@ class TrainConfig:
     """Passes over the set, in place of ``steps``; 25 when neither is given."""
     width: int = 128
     """Channels of the discriminator's first stage; 128 is the paper's model."""
+    layers: str = "strided"
+    """5x5 convolutions of stride 2; or paired: the authors' 32x32 ImageNet model, 3x3, of stride 1 and 2."""
     z_dim: int = 100
     """Length of the latent vector."""
+    latent: str = "uniform"
+    """What latent vectors are drawn from: uniform on (-1, 1), or normal, as in the authors' SVHN model."""
     batch_size: int = 128
     """Images in a minibatch, over all processes."""
     learning_rate: float = 2e-4
@@ -152,6 +158,8 @@ _LEAST = MappingProxyType(
 _CHOICES = MappingProxyType(
     {
         "preset": tuple(PRESETS),
+        "layers": LAYERS,
+        "latent": LATENT,
         "precision": PRECISIONS,
         "compile": COMPILE,
         "device": DEVICES,

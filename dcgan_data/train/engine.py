@@ -31,7 +31,6 @@ from dcgan_data.train.game import (
     move_generator,
 )
 from dcgan_data.train.graphs import Recorded
-from dcgan_data.train.seeds import draw_z
 
 COMPILE_FROM_STEPS = 2_000
 """Runs of at least so many steps win back the minute or so that compiling takes."""
@@ -107,7 +106,7 @@ class Stepper:
         """One minibatch of uint8 (B, S, S, 3) pixels on the device; None if ``reads_pixels`` is false."""
         state, config = self._state, self._config
         state.guard.step.fill_(state.step + 1)
-        z = self._to_device(draw_z(state.rng, config.batch_size, config.z_dim))
+        z = self._to_device(state.generator.shape.draw_z(state.rng, config.batch_size))
         draws = self._draws()
         if not config.alternate:
             assert pixels is not None

@@ -7,8 +7,10 @@ The published 64x64 model, at width 128:
 
 Every stage is a 5x5 convolution of stride 2. Other sizes are the same family with a stage fewer or
 more, always between 4x4 and the image, the stage next to the image being ``width`` channels wide:
-at 32x32 that is D = width, 2 width, 4 width, which at width 64 is the authors' SVHN discriminator
-(64, 128, 256) and NOT their 32x32 ImageNet model, which has 3x3 convolutions and unstrided stages.
+at 32x32 that is D = width, 2 width, 4 width, which at width 64 is the authors' SVHN model.
+
+Their 32x32 ImageNet model has the layers called paired: 3x3 convolutions, an unstrided one beside each
+strided one, so that D at width 128 is 128, 128, 256, 256, 512, 512.
 
 No convolution or linear layer has a bias. Batch norm is in ``norm``.
 """
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format, parametrizations, parametrize
 
+from dcgan_data.train.config import LATENT, LAYERS
 from dcgan_data.train.norm import BatchNorm
 
 IMAGE_SIZES = (32, 64, 128)
@@ -34,8 +37,22 @@ WEIGHT_STD = 0.02
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A convolution of D, or a transposed one of G."""
+
+    inputs: int
+    """Channels."""
+    outputs: int
+    """Channels."""
+    kernel: int
+    """Side of the kernel: 5 or 3."""
+    stride: int
+    """2: halves the side of the maps (D), or doubles it (G); 1: keeps it."""
+
+
+@dataclass(frozen=True)
 class ModelShape:
-    """What fixes the shapes of both networks' parameters."""
+    """What a model is, beside its weights."""
 
     image_size: int
     """Side of the images in pixels: 32, 64 or 128."""
@@ -45,21 +62,57 @@ class ModelShape:
     """Length of the latent vector."""
     spectral_norm: bool = False
     """The discriminator's weights are divided by their largest singular value."""
+    layers: str = "strided"
+    """5x5 convolutions, all of stride 2; or paired: 3x3, of stride 1 and 2 in turn (ImageNet, 32x32)."""
+    latent: str = "uniform"
+    """What latent vectors are drawn from: uniform on (-1, 1), or normal (SVHN)."""
+    generator_channels: tuple[int, ...] = ()
+    """Channels of G's maps from 4x4 to the one before the image, if they are not D's the other way round."""
 
     def __post_init__(self) -> None:
-        if self.image_size not in IMAGE_SIZES:
-            raise ValueError(f"image_size={self.image_size}: must be one of {IMAGE_SIZES}")
+        for name, allowed in (("image_size", IMAGE_SIZES), ("layers", LAYERS), ("latent", LATENT)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)}: must be one of {allowed}")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], image_size: int) -> ModelShape:
         """The shape that the values of a TrainConfig ask for."""
-        return cls(image_size, settings["width"], settings["z_dim"], settings["spectral_norm"])
+        names = ("width", "z_dim", "spectral_norm", "layers", "latent")
+        return cls(image_size, **{name: settings[name] for name in names})
 
     @property
     def stage_widths(self) -> list[int]:
-        """Channels of the feature maps from the one next to the image down to 4x4."""
+        """Channels of the feature maps of each size, from the one next to the image down to 4x4."""
         stages = (self.image_size // BASE_SIZE).bit_length() - 1
         return [self.width << stage for stage in range(stages)]
+
+    @property
+    def discriminator_layers(self) -> list[Layer]:
+        """Of D, from the image on."""
+        maps = [3, *self.stage_widths]
+        if self.layers == "strided":
+            return [Layer(a, b, 5, 2) for a, b in pairwise(maps)]
+        pairs = ((Layer(a, b, 3, 1), Layer(b, b, 3, 2)) for a, b in pairwise(maps))
+        return [layer for pair in pairs for layer in pair]
+
+    @property
+    def generator_layers(self) -> list[Layer]:
+        """Of G, from the 4x4 maps on: D's the other way round."""
+        mirrored = [
+            Layer(layer.outputs, layer.inputs, layer.kernel, layer.stride)
+            for layer in reversed(self.discriminator_layers)
+        ]
+        if not self.generator_channels:
+            return mirrored
+        channels = pairwise((*self.generator_channels, 3))
+        return [
+            Layer(a, b, layer.kernel, layer.stride) for (a, b), layer in zip(channels, mirrored, strict=True)
+        ]
+
+    def draw_z(self, rng: torch.Generator, count: int) -> Tensor:
+        """Draw latent vectors, float32 (count, z_dim) on the CPU (sec. 4)."""
+        z = torch.empty(count, self.z_dim)
+        return z.normal_(generator=rng) if self.latent == "normal" else z.uniform_(-1, 1, generator=rng)
 
 
 class Stage(nn.Module):
@@ -81,18 +134,20 @@ class Stage(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latent vectors, float32 (B, z_dim) in (-1, 1), to images, float32 (B, 3, S, S) in (-1, 1)."""
+    """Latent vectors, float32 (B, z_dim), to images, float32 (B, 3, S, S) in (-1, 1)."""
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        widths = shape.stage_widths[::-1]
-        units = widths[0] * BASE_SIZE**2
+        self.shape = shape
+        *inner, last = shape.generator_layers
+        base = (inner[0] if inner else last).inputs
+        units = base * BASE_SIZE**2
         self.project = nn.Linear(shape.z_dim, units, bias=False)
         # A gain for every unit, not for every channel: the authors normalise before they reshape.
         self.project_norm = BatchNorm(units)
-        inner = [Stage(_double_size(a, b), BatchNorm(b), nn.ReLU()) for a, b in pairwise(widths)]
-        self.stages = nn.Sequential(*inner, Stage(_double_size(widths[-1], 3), None, nn.Tanh()))
-        self._base = (BASE_SIZE, BASE_SIZE, widths[0])
+        hidden = [Stage(_transposed(layer), BatchNorm(layer.outputs), nn.ReLU()) for layer in inner]
+        self.stages = nn.Sequential(*hidden, Stage(_transposed(last), None, nn.Tanh()))
+        self._base = (BASE_SIZE, BASE_SIZE, base)
 
     def forward(self, z: Tensor) -> Tensor:
         """Draw one image for each latent vector."""
@@ -107,10 +162,11 @@ class Discriminator(nn.Module):
 
     def __init__(self, shape: ModelShape) -> None:
         super().__init__()
-        widths = shape.stage_widths
-        inner = [Stage(_halve_size(a, b), BatchNorm(b), nn.LeakyReLU(LEAK)) for a, b in pairwise(widths)]
-        self.stages = nn.ModuleList([Stage(_halve_size(3, widths[0]), None, nn.LeakyReLU(LEAK)), *inner])
-        self.classify = nn.Linear(widths[-1] * BASE_SIZE**2, 1, bias=False)
+        self.shape = shape
+        first, *others = shape.discriminator_layers
+        inner = [Stage(_convolution(layer), BatchNorm(layer.outputs), nn.LeakyReLU(LEAK)) for layer in others]
+        self.stages = nn.ModuleList([Stage(_convolution(first), None, nn.LeakyReLU(LEAK)), *inner])
+        self.classify = nn.Linear(shape.stage_widths[-1] * BASE_SIZE**2, 1, bias=False)
 
     def forward(self, images: Tensor, groups: int = 1) -> Tensor:
         """Judge each image; the batch is ``groups`` batches of equal size, normalised apart."""
@@ -174,9 +230,19 @@ class _SpectralNorm(parametrizations._SpectralNorm):
             return super().forward(weight)
 
 
-def _double_size(inputs: int, outputs: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(inputs, outputs, 5, stride=2, padding=2, output_padding=1, bias=False)
+def _transposed(layer: Layer) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(
+        layer.inputs,
+        layer.outputs,
+        layer.kernel,
+        stride=layer.stride,
+        padding=layer.kernel // 2,
+        output_padding=layer.stride - 1,
+        bias=False,
+    )
 
 
-def _halve_size(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 5, stride=2, padding=2, bias=False)
+def _convolution(layer: Layer) -> nn.Conv2d:
+    return nn.Conv2d(
+        layer.inputs, layer.outputs, layer.kernel, layer.stride, padding=layer.kernel // 2, bias=False
+    )

@@ -24,7 +24,7 @@ from dcgan_data.train.readings import Measures, Reading
 from dcgan_data.train.rundir import RESUMED, RunDirectory, TrainingData
 from dcgan_data.train.sample import draw_chunks, draw_images, image_grid, standing_statistics, write_png
 from dcgan_data.train.schedule import FEW_SAMPLES, Due
-from dcgan_data.train.seeds import Stream, draw_z, torch_rng
+from dcgan_data.train.seeds import Stream, torch_rng
 from dcgan_data.train.watchdog import Event, Watchdog, mean_pairwise_distance
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Recorder:
     def _draw_grid(self) -> dict[str, float]:
         """Draw the same latent vectors at every call, so that the grids show one set of samples changing."""
         state = self._state
-        z = draw_z(torch_rng(self._config.seed, Stream.GRID), _FIXED, self._config.z_dim)
+        z = state.generator.shape.draw_z(torch_rng(self._config.seed, Stream.GRID), _FIXED)
         with standing(state.drawing, self._standing()):
             images = draw_images(state.drawing, z)
         grid = image_grid(images, GRID_COLUMNS)

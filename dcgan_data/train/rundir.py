@@ -15,9 +15,10 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dcgan_data.errors import BadInput, BadRequest
@@ -30,6 +31,8 @@ from dcgan_data.train.models import ModelShape
 SCHEMA_VERSION = 2
 RESUMED = "resumed"
 """The kind of event that is nothing to worry about."""
+_ADDED = MappingProxyType({"layers": "strided", "latent": "uniform"})
+"""Settings that older runs' records lack, and what they were."""
 MAY_CHANGE = frozenset(
     (
         "run_dir",
@@ -183,10 +186,14 @@ class RunDirectory:
         """Read and check config.json; BadInput if this is not a run directory or the file is damaged."""
         try:
             raw = json.loads(self.config.read_text(encoding="utf-8"))
+            if "kind" in raw:
+                kind = raw["kind"]
+                raise BadInput(f"{self.path}: a run of another kind, {kind}, which this command cannot use")
             if raw["schema_version"] != SCHEMA_VERSION:
                 found = raw["schema_version"]
                 raise BadInput(f"{self.config}: schema version {found}, this program reads {SCHEMA_VERSION}")
             record = RunRecord(**{field.name: raw[field.name] for field in fields(RunRecord)})
+            record = replace(record, config={**_ADDED, **record.config})
             _ = record.shape, record.batch_size  # a record without them fails here, not in its reader
             return record
         except (FileNotFoundError, NotADirectoryError):

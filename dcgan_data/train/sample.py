@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,12 @@ import torch
 from PIL import Image
 
 from dcgan_data.device import resolve_device, send
-from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.errors import BadRequest
 from dcgan_data.formats.atomic import atomic_path
-from dcgan_data.train.checkpoint import best_checkpoint, checkpoints_in, load_drawing_generator
 from dcgan_data.train.models import Generator, ModelShape
 from dcgan_data.train.norm import Statistics, measure_statistics
-from dcgan_data.train.rundir import RunDirectory, RunRecord
-from dcgan_data.train.seeds import Stream, draw_z, torch_rng
+from dcgan_data.train.seeds import Stream, torch_rng
+from dcgan_data.train.trained import Trained, open_trained
 
 STANDING_BATCHES = 16
 """Batches of the training's size that standing statistics are taken over."""
@@ -30,9 +29,9 @@ _BLANK = 255
 def standing_statistics(generator: Generator, seed: int, batch_size: int) -> Statistics:
     """Batch statistics for sampling, over batches of the training's size; a function of weights and seed."""
     rng = torch_rng(seed, Stream.STANDING)
-    weight = generator.project.weight
-    batches = (draw_z(rng, batch_size, weight.shape[1]) for _ in range(STANDING_BATCHES))
-    return measure_statistics(generator, (send(z, weight.device) for z in batches))
+    device = generator.project.weight.device
+    batches = (generator.shape.draw_z(rng, batch_size) for _ in range(STANDING_BATCHES))
+    return measure_statistics(generator, (send(z, device) for z in batches))
 
 
 @torch.no_grad()
@@ -59,62 +58,45 @@ def to_pixels(images: torch.Tensor) -> np.ndarray:
 class Sampler:
     """A trained generator that draws images; the same latent vector gives the same image always."""
 
-    def __init__(self, generator: Generator, record: RunRecord, checkpoint: Path) -> None:
-        self.record = record
-        """The run's settings."""
-        self.checkpoint = checkpoint
+    def __init__(self, generator: Generator, trained: Trained) -> None:
+        self.generator = generator
+        """With standing statistics."""
+        self.trained = trained
         """Where the weights are from."""
-        self._generator = generator
 
     @property
     def shape(self) -> ModelShape:
         """Image size, width and length of latent vectors."""
-        return self.record.shape
+        return self.trained.shape
 
     def images(self, z: torch.Tensor) -> np.ndarray:
         """One image for each latent vector, float32 (N, z_dim): uint8 (N, S, S, 3) RGB."""
-        return draw_images(self._generator, z)
+        return draw_images(self.generator, z)
 
     def draw(self, count: int, seed: int = 0) -> Iterator[np.ndarray]:
         """``count`` images in chunks, uint8 (n, S, S, 3); the first are the same whatever ``count`` is."""
-        yield from draw_chunks(self._generator, torch_rng(seed, Stream.SAMPLE), count)
+        yield from draw_chunks(self.generator, torch_rng(seed, Stream.SAMPLE), count)
+
+    def latents(self, indices: Sequence[int], seed: int = 0) -> torch.Tensor:
+        """The latent vectors of some samples of ``draw``, by their numbers from 0: float32 (N, z_dim)."""
+        rng = torch_rng(seed, Stream.SAMPLE)
+        chunks = -(-(max(indices) + 1) // _CHUNK)
+        drawn = torch.cat([self.shape.draw_z(rng, _CHUNK) for _ in range(chunks)])
+        return drawn[list(indices)]
 
 
 def draw_chunks(generator: Generator, rng: torch.Generator, count: int) -> Iterator[np.ndarray]:
     """``count`` images in chunks, uint8 (n, S, S, 3), from latent vectors that ``rng`` draws."""
     for start in range(0, count, _CHUNK):
-        z = draw_z(rng, _CHUNK, generator.project.weight.shape[1])  # whole chunks: rng moves on alike
+        z = generator.shape.draw_z(rng, _CHUNK)  # whole chunks: rng moves on alike
         yield draw_images(generator, z[: count - start])
 
 
-def open_sampler(run_dir: Path, checkpoint: str = "last", device: str = "auto") -> Sampler:
-    """Load the generator of a run: its newest checkpoint, the ``best`` by its score, or one by step.
-
-    Raises BadInput if ``run_dir`` is not a run or the checkpoint is missing or damaged, BadRequest for
-    another device.
-    """
+def open_sampler(path: Path, checkpoint: str = "last", device: str = "auto") -> Sampler:
+    """Load the generator of a run, or of a file; raises as ``open_trained`` and ``resolve_device`` do."""
     place = resolve_device(device)
-    run = RunDirectory(run_dir)
-    record = run.read()
-    path = _choose(run, checkpoint)
-    return Sampler(load_drawing_generator(path, record.shape).to(place), record, path)
-
-
-def _choose(run: RunDirectory, name: str) -> Path:
-    saved = checkpoints_in(run.checkpoints)
-    if not saved:
-        raise BadInput(f"{run.path}: has no checkpoint yet; train it further with 'dcgan-data train'")
-    if name == "last":
-        return saved[-1]
-    if name == "best":
-        if (best := best_checkpoint(run.checkpoints)) is not None:
-            return best
-        raise BadInput(f"{run.path}: no checkpoint has a score, no images were held out; use last, or a step")
-    for path in saved:
-        if name.isdecimal() and int(path.name) == int(name):
-            return path
-    steps = ", ".join(str(int(path.name)) for path in saved)
-    raise BadRequest(f"--checkpoint {name}: {run.path} has {steps}; give one of these, last, or best")
+    trained = open_trained(path, checkpoint)
+    return Sampler(trained.generator(place), trained)
 
 
 def sample(sampler: Sampler, count: int, out: Path, seed: int = 0) -> Path:

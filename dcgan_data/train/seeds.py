@@ -36,8 +36,3 @@ def torch_rng(seed: int, stream: Stream, attempt: int = 0) -> torch.Generator:
 def numpy_rng(seed: int, stream: Stream, position: int) -> np.random.Generator:
     """A generator for one position of ``stream``, a pure function of its arguments."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, position)))
-
-
-def draw_z(rng: torch.Generator, count: int, z_dim: int) -> torch.Tensor:
-    """Draw latent vectors, float32 (count, z_dim) on the CPU, uniform on (-1, 1) (sec. 4)."""
-    return torch.empty(count, z_dim).uniform_(-1, 1, generator=rng)

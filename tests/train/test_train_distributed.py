@@ -33,7 +33,7 @@ from dcgan_data.train.data import Batches
 from dcgan_data.train.distributed import Ranks, asked_ranks, joined
 from dcgan_data.train.game import TrainState, new_state
 from dcgan_data.train.models import Discriminator, Generator
-from dcgan_data.train.seeds import Stream, draw_z, torch_rng
+from dcgan_data.train.seeds import Stream, torch_rng
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch is built without it")
 
@@ -309,7 +309,7 @@ def test_gradients_are_the_mean_of_both_halves_own(two_ranks: Path, name: str) -
     rng = torch_rng(0, Stream.LATENT)
     for step in range(4):
         before, after = str(step), str(step + 1)
-        halves = draw_z(rng, 8, 3).double().chunk(2)
+        halves = generator.shape.draw_z(rng, 8).double().chunk(2)
         generator.load_state_dict(of(first, f"{before}.g."))
         discriminator.load_state_dict(of(first, f"{before}.d."))
         if f"{after}.pixels" in first:

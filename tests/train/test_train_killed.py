@@ -340,7 +340,7 @@ def test_sigterm_saves_the_step_in_hand(prepared: Path, paper_run: Path, tmp_pat
     )
     assert "Traceback" not in stderr
     assert names(run_dir) == ["000010", "000020", "000023"]
-    assert open_sampler(run_dir, device="cpu").checkpoint.name == "000023"
+    assert open_sampler(run_dir, device="cpu").trained.weights.name == "000023"
     assert go_on(prepared, run_dir)[0].step == 24
     assert_same_end(run_dir, paper_run)
 

@@ -24,7 +24,6 @@ from dcgan_data.train.game import Batch, Players, move_both, move_discriminator,
 from dcgan_data.train.loop import resumed_config, train
 from dcgan_data.train.order import epoch_order
 from dcgan_data.train.progress import StepReport
-from dcgan_data.train.seeds import draw_z
 from dcgan_data.train.watchdog import Event, Watchdog
 
 MakeSet = Callable[..., Path]
@@ -115,7 +114,7 @@ def test_a_run_is_these_moves(make_set: MakeSet, make_config: MakeConfig, altern
     state = new_state(config, 32, cpu)
     players = Players(state.generator, state.discriminator, state.discriminator, together=False)
     for step in range(6):
-        z = draw_z(state.rng, 4, 3)
+        z = state.generator.shape.draw_z(state.rng, 4)
         epoch, place = divmod(step, 2)
         order = epoch_order(config.seed, epoch, 10, cpu).numpy()[4 * place : 4 * place + 4]
         batch = Batch(scale(torch.from_numpy(images.gather(order))), z)

@@ -132,3 +132,27 @@ def test_limited_singular_values_come_from_the_given_generator_too() -> None:
     assert all(map(torch.equal, states[0].values(), states[1].values()))
     assert not torch.equal(*(state["classify.parametrizations.weight.0._v"] for state in states[1:]))
     assert all(not hasattr(layer, "parametrizations") for layer in fresh(Generator, shape).modules())
+
+
+def test_the_authors_imagenet_model() -> None:
+    shape = ModelShape(image_size=32, width=128, z_dim=256, layers="paired")
+    maps = [(layer.outputs, layer.kernel, layer.stride) for layer in shape.discriminator_layers]
+    assert maps == [(128, 3, 1), (128, 3, 2), (256, 3, 1), (256, 3, 2), (512, 3, 1), (512, 3, 2)]
+    assert [(layer.inputs, layer.stride) for layer in shape.generator_layers] == [
+        *((512, 2), (512, 1)),
+        *((256, 2), (256, 1)),
+        *((128, 2), (128, 1)),
+    ]
+    small = ModelShape(32, 2, 5, layers="paired")
+    images = fresh(Generator, small)(torch.rand(3, 5))
+    assert images.shape == (3, 3, 32, 32)
+    discriminator = fresh(Discriminator, small)
+    assert discriminator(images).shape == (3,)
+    assert [stage.norm is None for stage in discriminator.stages] == [True, *[False] * 5]
+    assert {layer.kernel_size for layer in layers(discriminator, nn.Conv2d)} == {(3, 3)}
+
+
+@pytest.mark.parametrize(("name", "value"), [("layers", "odd"), ("latent", "cauchy")])
+def test_other_kinds_are_a_bug_in_the_caller(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}={value}: must be one of"):
+        ModelShape(32, 2, 5, **{name: value})

@@ -18,7 +18,7 @@ from dcgan_data.train.game import TrainState, new_state
 from dcgan_data.train.models import Discriminator, Generator, ModelShape, build
 from dcgan_data.train.norm import BatchNorm, Statistics, measure_statistics, set_standing, standing
 from dcgan_data.train.sample import STANDING_BATCHES, draw_chunks, draw_images, standing_statistics
-from dcgan_data.train.seeds import Stream, draw_z, torch_rng
+from dcgan_data.train.seeds import Stream, torch_rng
 
 CPU = torch.device("cpu")
 SHAPE = ModelShape(image_size=32, width=4, z_dim=6)
@@ -31,7 +31,7 @@ def generator() -> Generator:
 
 
 def latent(count: int, seed: int = 0, z_dim: int = 6) -> Tensor:
-    return draw_z(torch.Generator().manual_seed(seed), count, z_dim)
+    return ModelShape(32, 2, z_dim).draw_z(torch.Generator().manual_seed(seed), count)
 
 
 def norms(model: torch.nn.Module) -> dict[str, BatchNorm]:
@@ -115,7 +115,7 @@ def test_the_drawn_statistics_are_a_function_of_weights_and_seed(generator: Gene
     found = standing_statistics(generator, seed=3, batch_size=8)
     assert torch.equal(before, torch.get_rng_state())
     rng = torch_rng(3, Stream.STANDING)
-    batches = [draw_z(rng, 8, 6) for _ in range(STANDING_BATCHES)]
+    batches = [generator.shape.draw_z(rng, 8) for _ in range(STANDING_BATCHES)]
     assert_equal(found, measure_statistics(generator, iter(batches)))
     assert_equal(found, standing_statistics(generator, seed=3, batch_size=8))
     other = standing_statistics(generator, seed=4, batch_size=8)

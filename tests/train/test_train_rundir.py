@@ -149,3 +149,23 @@ def test_a_run_returns_to_a_step(run: RunDirectory) -> None:
         "mine.png",
     ]
     assert not list(run.path.glob("*.tmp"))
+
+
+def test_a_record_from_before_there_were_other_models(run: RunDirectory, make_config: MakeConfig) -> None:
+    now = record(make_config())
+    run.write(now)
+    older = json.loads(run.config.read_text())
+    for name in ("layers", "latent"):
+        del older["config"][name]
+    run.config.write_text(json.dumps(older))
+    assert (run.read().shape.layers, run.read().shape.latent) == ("strided", "uniform")
+    run.check_continues(now)
+
+
+def test_a_run_of_another_kind(run: RunDirectory) -> None:
+    run.path.mkdir(exist_ok=True)
+    run.config.write_text(json.dumps({"kind": "conditional"}))
+    with pytest.raises(
+        BadInput, match="run: a run of another kind, conditional, which this command cannot use"
+    ):
+        run.read()

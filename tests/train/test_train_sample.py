@@ -68,7 +68,7 @@ def test_a_checkpoint_can_be_chosen(
 ) -> None:
     config = make_config(make_set(kept=12), steps=4, checkpoint_every=2, held_out=3)
     train(config)
-    names = [open_sampler(config.run_dir, name, "cpu").checkpoint.name for name in ("last", "2", "best")]
+    names = [open_sampler(config.run_dir, name, "cpu").trained.weights.name for name in ("last", "2", "best")]
     assert names[:2] == ["000004", "000002"]
     assert names[2] in names[:2]
     with pytest.raises(BadRequest, match=r"--checkpoint 3: .*run has 2, 4; give one of these, last, or best"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dcgan_data.train.seeds import Stream, draw_z, numpy_rng, torch_rng
+from dcgan_data.train.models import ModelShape
+from dcgan_data.train.seeds import Stream, numpy_rng, torch_rng
 
 
 def numpy_state() -> np.ndarray:
@@ -31,10 +32,17 @@ def test_a_stream_is_repeatable_and_ignores_the_global_generators() -> None:
 
 
 def test_latent_vectors_fill_minus_one_to_one() -> None:
-    z = draw_z(torch_rng(0, Stream.LATENT), 1000, 10)
+    z = ModelShape(32, 1, 10).draw_z(torch_rng(0, Stream.LATENT), 1000)
     assert z.shape == (1000, 10)
     assert z.dtype == torch.float32
     assert -1 <= z.min() < -0.99
     assert 0.99 < z.max() <= 1
     assert abs(z.mean()) < 0.03
     assert abs(z.var() - 1 / 3) < 0.02  # uniform, not normal
+
+
+def test_normal_latent_vectors_have_mean_0_and_variance_1() -> None:
+    z = ModelShape(32, 1, 10, latent="normal").draw_z(torch_rng(0, Stream.LATENT), 1000)
+    assert abs(z.mean()) < 0.03
+    assert abs(z.var() - 1) < 0.04
+    assert z.abs().max() > 3
