@@ -19,11 +19,10 @@ from dcgan_data.demo import draw_bedroom, make_demo_lmdb
 from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.formats.dataset import AUTOENCODER, DatasetInfo
 from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.lookup import MOST_CHECKED, nearest_codes
 from dcgan_data.ops.search import code_halves
 from dcgan_data.ops.views import IDENTITY, inverse, make_view
 from dcgan_data.query import Answer, QueryResult, QuerySettings, query
-from dcgan_data.query.answers import MOST_CHECKED
-from dcgan_data.query.searching import nearest_codes
 from dcgan_data.query.sheet import SHEET_LINES
 
 Make = Callable[..., DatasetInfo]
@@ -348,7 +347,7 @@ def test_a_set_that_was_only_prepared(
     with pytest.raises(BadRequest) as caught:
         ask(out, reporter, tmp_path)
     assert str(caught.value) == (
-        f"{out}: was only prepared; 'dcgan-data dedup {out}' fits the codes that query needs"
+        f"{out}: was only prepared; 'dcgan-data dedup {out}' fits the codes that are needed here"
     )
 
 
@@ -387,7 +386,7 @@ def test_a_set_of_rejected_records_only(
 
 
 def test_nearest_codes_against_the_rule_written_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dcgan_data.query.searching._CODES_AT_A_TIME", 64)
+    monkeypatch.setattr("dcgan_data.lookup._CODES_AT_A_TIME", 64)
     rng = np.random.default_rng(0)
     views = np.array([IDENTITY, make_view(90, 90), make_view(mirror=True)])
     seen = rng.integers(0, 256, (3, 16), np.uint8)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dcgan_data.errors import BadRequest
+from dcgan_data.lookup import MOST_CHECKED
 
 COPY, NO_COPY, UNREADABLE = "copy", "no copy", "unreadable"
-MOST_CHECKED = 64
-"""Images whose pixels are checked for one photo, those with the nearest codes."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from dcgan_data.errors import BadRequest
+from dcgan_data.lookup import look_up
 from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.views import view_names
 from dcgan_data.query.answers import (
@@ -22,7 +23,7 @@ from dcgan_data.query.answers import (
     QueryResult,
     QuerySettings,
 )
-from dcgan_data.query.searching import Searched, look_up, open_searched
+from dcgan_data.query.searching import Searched, open_searched
 from dcgan_data.query.sheet import SHEET_LINES, draw_line, write_sheet
 from dcgan_data.reporter import Reporter
 from dcgan_data.sources.base import text_key
@@ -53,7 +54,9 @@ def query(out: Path, photos: Sequence[Path], settings: QuerySettings, reporter: 
         write_sheet(settings.sheet, lines)
         if len(answers) > SHEET_LINES:
             reporter.say(f"{settings.sheet}: shows the first {SHEET_LINES} of {len(answers):,} answers")
-    return QueryResult(str(out), len(searched.images), searched.recipe.threshold, tuple(answers))
+    return QueryResult(
+        str(out), len(searched.lookup.images), searched.lookup.recipe.threshold, tuple(answers)
+    )
 
 
 def _files(path: Path) -> list[tuple[Path, bytes]]:
@@ -87,13 +90,13 @@ def _ask(searched: Searched, folder: Path, name: bytes, top: int) -> Iterator[tu
 def _look_up(
     searched: Searched, name: tuple[str, int], pixels: np.ndarray, top: int
 ) -> tuple[Answer, np.ndarray]:
-    hits, flat = look_up(searched, pixels)
+    hits, flat = look_up(searched.lookup, pixels)
     # In float32, as scores were compared when the set was decided.
-    is_copy = len(hits) > 0 and hits["score"][0] >= np.float32(searched.recipe.threshold)
+    is_copy = len(hits) > 0 and hits["score"][0] >= np.float32(searched.lookup.recipe.threshold)
     hits = hits[:top]
     matches = _matches(searched, hits)
     answer = Answer(*name, COPY if is_copy else NO_COPY, "", flat, matches)
-    return answer, np.concatenate([pixels[None], searched.images.gather(hits["row"])])
+    return answer, np.concatenate([pixels[None], searched.lookup.images.gather(hits["row"])])
 
 
 def _matches(searched: Searched, hits: np.ndarray) -> tuple[Match, ...]:

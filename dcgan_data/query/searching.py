@@ -1,8 +1,7 @@
-"""From the pixels of a photo to the images of a set that may show the same."""
+"""A set that photos are looked up in, and how its records became images."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +12,10 @@ import pyarrow.compute as pc
 
 from dcgan_data.cutting import Cut, cut_settings, cutter
 from dcgan_data.errors import BadRequest
-from dcgan_data.formats.dataset import AUTOENCODER, check_stamp
-from dcgan_data.formats.manifest import REJECTED, binary_codes
-from dcgan_data.formats.prepared import ImageRows, PreparedSet
-from dcgan_data.hashing import read_encoder, recipe_views
-from dcgan_data.ops.codes import Encoder, encode_views, network_inputs, spread, to_luma
-from dcgan_data.ops.search import code_halves
-from dcgan_data.ops.similarity import align, structure
-from dcgan_data.ops.views import IDENTITY, VIEW, inverse
-from dcgan_data.query.answers import MOST_CHECKED
-from dcgan_data.recipe import DedupRecipe, recipe_from_dict
-
-_CODES_AT_A_TIME = 65536
-"""Their first halves, and what is made of them, stay in the processor's cache."""
-_IMAGES_AT_A_TIME = 64
-HIT = np.dtype([("row", np.int64), ("view", VIEW), ("distance", np.uint8), ("score", np.float32)])
-"""``row`` counts the decoded images, in the manifest's order; the photo is seen through ``view``."""
+from dcgan_data.formats.manifest import REJECTED
+from dcgan_data.formats.prepared import PreparedSet
+from dcgan_data.lookup import Lookup, open_lookup
+from dcgan_data.recipe import recipe_from_dict
 
 
 @dataclass(frozen=True)
@@ -37,16 +24,8 @@ class Searched:
 
     cut: Callable[[bytes], Cut]
     """How its records became images."""
-    recipe: DedupRecipe
-    """The near rule with the set's own numbers."""
-    views: np.ndarray
-    """VIEW (V,): how photos are seen, the identity first."""
-    encoder: Encoder
-    """Looking through the views."""
-    codes: np.ndarray
-    """uint64 (2, N): the halves of all images' codes."""
-    images: ImageRows
-    """The pixels of the N decoded images."""
+    lookup: Lookup
+    """All decoded images, kept and removed."""
     manifest_rows: np.ndarray
     """int64 (N,): where they are in ``table``."""
     table: pa.Table
@@ -58,103 +37,8 @@ def open_searched(out: Path) -> Searched:
     prepared = PreparedSet.open(out)
     if not any(prepared.info.shard_rows):
         raise BadRequest(f"{out}: holds no images to look photos up in")
-    if AUTOENCODER not in prepared.info.files:
-        raise BadRequest(
-            f"{out}: was only prepared; 'dcgan-data dedup {out}' fits the codes that query needs"
-        )
-    check_stamp(out, AUTOENCODER, prepared.info)
-    recipe = recipe_from_dict(prepared.info.recipe)
-    # A set of the exact rule has no views, but its codes can be looked up through them just the same.
-    near = dataclasses.replace(recipe.dedup, rule="near")
-    views = recipe_views(near, outward=True)
-    table = prepared.manifest(["key", "part", "status", "duplicate_of", "duplicate_of_part", "code"])
-    decoded = pc.not_equal(table["status"], REJECTED)
-    codes = binary_codes(table["code"].filter(decoded))
-    return Searched(
-        cutter(cut_settings(recipe)),
-        near,
-        views,
-        read_encoder(out / AUTOENCODER).through(views),
-        code_halves(codes),
-        prepared.rows(include_duplicates=True),
-        np.flatnonzero(decoded.to_numpy()),
-        table.drop_columns(["code"]),
-    )
-
-
-def look_up(searched: Searched, pixels: np.ndarray) -> tuple[np.ndarray, bool]:
-    """HIT (H,) of the images that may show what uint8 (S, S, 3) does, best first, and whether it is flat."""
-    codes, contrast = encode_views(pixels[None], searched.encoder)
-    seen = code_halves(codes[0])
-    flat = bool(contrast[0] < searched.recipe.min_contrast)
-    hits = _equal_images(searched, pixels, seen[:, 0])
-    if not flat:
-        near = nearest_codes(searched.codes, seen, searched.views, searched.recipe.radius)
-        near = near[~np.isin(near["row"], hits["row"])]
-        if len(near):
-            hits = np.concatenate([hits, _checked(searched, pixels, near)])
-    return hits[np.lexsort((hits["row"], hits["distance"], -hits["score"]))], flat
-
-
-def _equal_images(searched: Searched, pixels: np.ndarray, code: np.ndarray) -> np.ndarray:
-    """HIT of at most MOST_CHECKED images with the same pixels; their codes are the same too."""
-    rows = np.flatnonzero((searched.codes[0] == code[0]) & (searched.codes[1] == code[1]))
-    equal = np.zeros(0, np.int64)
-    for start in range(0, len(rows), _IMAGES_AT_A_TIME):  # there may be thousands of flat images
-        block = rows[start : start + _IMAGES_AT_A_TIME]
-        same = (searched.images.gather(block) == pixels).all(axis=(1, 2, 3))
-        equal = np.concatenate([equal, block[same]])
-        if len(equal) >= MOST_CHECKED:
-            break
-    return _hits(equal[:MOST_CHECKED], IDENTITY, 0, 1)
-
-
-def nearest_codes(codes: np.ndarray, seen: np.ndarray, views: np.ndarray, radius: int) -> np.ndarray:
-    """HIT of at most MOST_CHECKED images whose codes are within ``radius`` bits of one of the views' codes.
-
-    codes: uint64 (2, N); seen: uint64 (2, V). Each image once, with the view under which it is nearest. Every
-    code is compared, some 0.1 s for a million, so that none is missed.
-    """
-    best = np.zeros(0, HIT)
-    for start in range(0, codes.shape[1], _CODES_AT_A_TIME):
-        block = codes[:, start : start + _CODES_AT_A_TIME]
-        found = [best]
-        for view, first, second in zip(views, seen[0], seen[1], strict=True):
-            distance = np.bitwise_count(block[0] ^ first)
-            at = np.flatnonzero(distance <= radius)  # most end here, with half of the work
-            distance = distance[at] + np.bitwise_count(block[1, at] ^ second)
-            near = distance <= radius
-            found.append(_hits(start + at[near], view, distance[near], 0))
-        best = _nearest(np.concatenate(found))
-    return best
-
-
-def _nearest(hits: np.ndarray) -> np.ndarray:
-    ordered = hits[np.lexsort((hits["row"], hits["distance"]))]  # stable: of equal views the earlier
-    _, first = np.unique(ordered["row"], return_index=True)
-    return ordered[np.sort(first)[:MOST_CHECKED]]
-
-
-def _checked(searched: Searched, pixels: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """The hits with scores and better views, flat images left out: they are copies of equal pixels only."""
-    images = searched.images.gather(hits["row"])
-    inputs, scale = network_inputs(images, searched.encoder)
-    telling = spread(inputs) / scale >= searched.recipe.min_contrast
-    hits, images = hits[telling], images[telling]
-    photo = np.repeat(structure(to_luma(pixels[None])), len(hits), axis=0)
-    shown = structure(to_luma(images))
-    # Both ways round, as a set's own images meet: a photo that shows only the middle of an image is best seen
-    # with that image's middle laid over it.
-    forth, scores = align(photo, shown, hits["view"])
-    back, other_scores = align(shown, photo, inverse(hits["view"]))
-    better = other_scores > scores
-    hits["view"] = np.where(better, inverse(back), forth)
-    scores = np.where(better, other_scores, scores)
-    hits["score"] = np.clip(scores, 0, 1)
-    return hits
-
-
-def _hits(rows: np.ndarray, view: np.void, distance: np.ndarray | int, score: float) -> np.ndarray:
-    hits = np.empty(len(rows), HIT)
-    hits["row"], hits["view"], hits["distance"], hits["score"] = rows, view, distance, score
-    return hits
+    table = prepared.manifest(["key", "part", "status", "duplicate_of", "duplicate_of_part"])
+    rows = np.flatnonzero(pc.not_equal(table["status"], REJECTED).to_numpy())
+    lookup = open_lookup(prepared, prepared.rows(include_duplicates=True), rows)
+    cut = cutter(cut_settings(recipe_from_dict(prepared.info.recipe)))
+    return Searched(cut, lookup, rows, table)
