@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields, replace
@@ -12,30 +11,25 @@ from typing import Any
 import torch
 
 from dcgan_data.device import resolve_device
-from dcgan_data.errors import BadInput, BadRequest, TrainingStopped
+from dcgan_data.errors import BadRequest, TrainingStopped
 from dcgan_data.formats.lock import locked
 from dcgan_data.formats.prepared import PreparedSet
-from dcgan_data.train.checkpoint import Facts, checkpoints_in, discard_after, load_checkpoint
 from dcgan_data.train.config import TrainConfig
 from dcgan_data.train.data import Batches, Share
 from dcgan_data.train.distributed import joined
 from dcgan_data.train.engine import Stepper, numerics, resolve_precision
 from dcgan_data.train.game import TrainState, new_state
-from dcgan_data.train.guard import Failure
 from dcgan_data.train.interrupt import deferred_interrupts
 from dcgan_data.train.models import IMAGE_SIZES
 from dcgan_data.train.progress import Pace, StepReport, TrainSummary
 from dcgan_data.train.readings import Readings, read_now
 from dcgan_data.train.recorder import Recorder
-from dcgan_data.train.rundir import RESUMED, RunDirectory, RunRecord, TrainingData, describe_run
+from dcgan_data.train.recovery import Recovery, Verdict, failure_event
+from dcgan_data.train.rundir import RunDirectory, RunRecord, TrainingData, describe_run
 from dcgan_data.train.schedule import Due, due_after
-from dcgan_data.train.seeds import Stream, torch_rng
 from dcgan_data.train.split import split_set
 from dcgan_data.train.watchdog import Event
 
-MOST_ROLLBACKS = 3
-"""Then the run stops: what fails four times is no accident."""
-_GO_ON, _STOP, _ROLL_BACK = range(3)
 OnStep = Callable[[StepReport], None]
 
 
@@ -64,8 +58,7 @@ def resumed_config(prepared: Path | None, run_dir: Path, **given: Any) -> TrainC
     prepared: where the set is now; None: where it was.
     """
     run = RunDirectory(run_dir)
-    if not run.config.exists():
-        raise BadRequest(f"{run_dir}: nothing to resume, no run is here; leave --resume out to start one")
+    run.check_there()
     before = run.read().config
     if "steps" in given or "epochs" in given:
         before |= {"steps": None, "epochs": None}
@@ -108,6 +101,7 @@ class _Run:
     ) -> None:
         self.config, self.run, self.record, self.data, self.state = config, run, record, data, state
         self.recorder = Recorder(config, run, state, data)
+        self.recovery = Recovery(config, run, state, self.recorder)
         self.readings = Readings()
         self.on_step: OnStep | None = None
 
@@ -116,7 +110,7 @@ class _Run:
         config, state, ranks = self.config, self.state, self.state.ranks
         self.on_step = on_step
         if resume:
-            self._resume()
+            self.recovery.resume(self.record)
         if ranks.first:
             self.recorder.begin()
             self.run.write(self.record)
@@ -147,17 +141,18 @@ class _Run:
                 failure = next((reading.failure for reading in arrived if reading.failure), None)
                 events: list[Event] = []
                 if failure:
-                    events = [self._failed(failure)]
+                    events = [failure_event(failure)]
                 elif state.ranks.first:
                     with pace.paused(due.halts):
                         events = recorder.record(due, arrived, per_epoch)
                 measures = arrived[-1].measures if arrived else measures
 
-                verdict = self._agreed(self._judge(failure, events), due)
-                if verdict == _STOP:
-                    raise TrainingStopped(self._stopped(events))
-                if verdict == _ROLL_BACK:
-                    self._roll_back(events)
+                verdict = self._agreed(self.recovery.judge(failure, events), due)
+                if verdict == Verdict.STOP:
+                    raise TrainingStopped(self.recovery.last_words(events))
+                if verdict == Verdict.ROLL_BACK:
+                    self.recovery.roll_back(events)
+                    readings.drop()
                     stepper = self._new_stepper()
                     pace = Pace(state.step, state.seconds, config.batch_size)
                 elif state.ranks.first:
@@ -190,28 +185,15 @@ class _Run:
         rate, epoch = pace.since_start(step), 1 + max(step - 1, 0) // per_epoch
         self.on_step(StepReport(step, self.record.total_steps, epoch, loss_d, loss_g, rate, messages))
 
-    def _judge(self, failure: Failure | None, events: list[Event]) -> int:
-        """What to do about a failure or the watchdog's warnings."""
-        if not events or (self.config.on_collapse == "warn" and not failure):
-            return _GO_ON
-        if self.config.on_collapse != "rollback" or self.recorder.attempt >= MOST_ROLLBACKS:
-            return _STOP
-        return _ROLL_BACK if self._sound(events) else _STOP
-
-    def _sound(self, events: list[Event]) -> list[Path]:
-        """The checkpoints from before the trouble, oldest first."""
-        since = min((event.since for event in events if event.since is not None), default=self.state.step + 1)
-        return [path for path in checkpoints_in(self.run.checkpoints) if int(path.name) < since]
-
-    def _agreed(self, verdict: int, due: Due) -> int:
+    def _agreed(self, verdict: Verdict, due: Due) -> Verdict:
         """The first rank's verdict, which has seen the most."""
         if self.state.ranks.count == 1:
             return verdict
         if not due.log:  # ranks meet where lines are due
-            return _GO_ON
+            return Verdict.GO_ON
         shared = torch.tensor(verdict, device=self.state.device)
         self.state.ranks.take_first(shared)
-        return int(shared)
+        return Verdict(int(shared))
 
     def _any_interrupted(self, interrupted: bool, due: Due) -> bool:
         """Whether any rank was, told to all where they meet."""
@@ -227,93 +209,11 @@ class _Run:
         """Write a checkpoint, unless an update was skipped in the steps that nobody has looked at yet."""
         failure = read_now(self.state).failure
         if failure:
-            raise TrainingStopped(self._stopped([self._failed(failure)]))
+            raise TrainingStopped(self.recovery.last_words([failure_event(failure)]))
         if self.state.ranks.first:
             self.recorder.save()
             self.recorder.write_page(at_once=True)
         self.state.ranks.meet()  # torchrun ends the first, which may still be writing, when another has left
-
-    def _failed(self, failure: Failure) -> Event:
-        what = f"gradient of the {failure.player}'s loss ({failure.loss:g}) is not finite"
-        if not math.isfinite(failure.loss):
-            what = f"{failure.player}'s loss is {failure.loss}"
-        return Event(failure.step, "not finite", f"the {what} at step {failure.step}, which was not applied")
-
-    def _stopped(self, events: list[Event]) -> str:
-        """The last words of a run that cannot go on."""
-        saved = checkpoints_in(self.run.checkpoints)
-        text = f"{self.run.path}: {'; '.join(event.message for event in events)}; "
-        if self.state.ranks.first:
-            for event in events:
-                if event.kind == "not finite":
-                    self.recorder.tell(event)
-            self.recorder.write_page(at_once=True)
-        self.state.ranks.meet()  # as in _save_interrupted
-        if self.recorder.attempt:
-            text += f"rolled back {self.recorder.attempt} times already; "
-        return text + (
-            f"last checkpoint: {saved[-1] if saved else 'none'}; try a smaller learning rate than "
-            f"{self.config.learning_rate:g} or another --seed, in another --run-dir"
-        )
-
-    def _roll_back(self, events: list[Event]) -> None:
-        """To the newest sound checkpoint, one further with each attempt; on with other random numbers."""
-        run, state, attempt = self.run, self.state, self.recorder.attempt + 1
-        failed_at = state.step
-        target = torch.tensor(0, device=state.device)
-        if state.ranks.first:  # the others follow: they do not know since when
-            sound = self._sound(events)
-            target.fill_(int(sound[max(0, len(sound) - attempt)].name))
-        state.ranks.take_first(target)
-        facts = load_checkpoint(run.checkpoints / f"{int(target):06d}", state)
-        state.rng = torch_rng(self.config.seed, Stream.LATENT, attempt)
-        state.guard.skip.zero_()
-        self.readings.drop()
-        self.recorder.restore(replace(facts, attempt=attempt))
-        if state.ranks.first:
-            discard_after(run.checkpoints, facts.step)
-            run.return_to(facts.step, keep_events=True)
-            for event in events:
-                if event.kind == "not finite":
-                    self.recorder.tell(event)
-            self.recorder.tell(
-                Event(
-                    failed_at,
-                    "rollback",
-                    f"rolled back from step {failed_at} to {facts.step}, attempt {attempt}",
-                )
-            )
-
-    def _resume(self) -> None:
-        """Bring the state to the newest checkpoint that can be read, and the run directory back to its step.
-
-        A run that ended before its first checkpoint starts again from step 0.
-        """
-        run, state = self.run, self.state
-        messages = []
-        saved = checkpoints_in(run.checkpoints)
-        facts = Facts(0)
-        for checkpoint in reversed(saved):
-            try:
-                facts = load_checkpoint(checkpoint, state)
-                break
-            except BadInput as error:
-                if checkpoint == saved[0]:
-                    raise
-                messages.append(str(error).replace("remove this directory to use", "going on from"))
-        if state.step > self.record.total_steps:
-            raise BadRequest(
-                f"{run.path}: already at step {state.step}, past the {self.record.total_steps} asked for; "
-                "ask for more --steps or --epochs"
-            )
-        self.recorder.restore(facts)
-        if state.ranks.first:
-            discard_after(run.checkpoints, facts.step)
-            run.return_to(facts.step)
-            for message in messages:
-                self.recorder.tell(Event(facts.step, "damaged checkpoint", message))
-            machine = ", ".join(f"{name} {value}" for name, value in self.record.machine.items())
-            run.append_event(facts.step, RESUMED, f"resumed at step {facts.step} ({machine})")
 
 
 def _described(record: RunRecord, per_epoch: int) -> str:

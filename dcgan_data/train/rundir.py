@@ -206,12 +206,16 @@ class RunDirectory:
                 f"{self.config}: damaged ({type(error).__name__}: {error}); train again in another --run-dir"
             ) from None
 
-    def check_continues(self, record: RunRecord) -> None:
-        """BadRequest unless this holds a run, and ``record`` changes nothing of its course."""
+    def check_there(self) -> None:
+        """BadRequest unless this holds a run to resume."""
         if not self.config.exists():
             raise BadRequest(
                 f"{self.path}: nothing to resume, no run is here; leave --resume out to start one"
             )
+
+    def check_continues(self, record: RunRecord) -> None:
+        """BadRequest unless this holds a run, and ``record`` changes nothing of its course."""
+        self.check_there()
         before = self.read()
         differing = _differences(before, record)
         if differing:
