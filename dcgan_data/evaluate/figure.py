@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from dcgan_data.errors import BadInput
+from dcgan_data.evaluate.place import Place
+from dcgan_data.formats.atomic import write_json
+
+_ENDING = ".figure.json"
 
 
 @dataclass(frozen=True)
@@ -18,7 +26,31 @@ class Figure:
     """What is shown, what the paper says of it, and how to read it. Plain text."""
     pictures: tuple[Path, ...]
     """PNG, GIF or video files."""
-    numbers: tuple[tuple[str, str], ...] = ()
-    """Names and values."""
+    numbers: tuple[tuple[str, ...], ...] = ()
+    """Lines of a table: a name, and one value or several."""
     warnings: tuple[str, ...] = ()
     """What a person should know first."""
+
+
+def save_figure(place: Place, figure: Figure) -> None:
+    """Write a figure beside its pictures, for the page that collects all of them."""
+    names = [os.path.relpath(picture, place.directory) for picture in figure.pictures]
+    write_json(place.file(_ENDING), {**asdict(figure), "pictures": names})
+
+
+def read_figure(place: Place) -> Figure | None:
+    """The figure that a command left there, or None if it left none; BadInput if the file is damaged."""
+    path = place.file(_ENDING)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        figure = Figure(**values)
+        return replace(
+            figure,
+            pictures=tuple(place.directory / name for name in figure.pictures),
+            numbers=tuple(tuple(map(str, line)) for line in figure.numbers),
+            warnings=tuple(map(str, figure.warnings)),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise BadInput(f"{path}: damaged ({type(error).__name__}: {error}); give its command again") from None

@@ -1,0 +1,1 @@
+"""Pages of figures: all that was found out about a model, in one file."""
