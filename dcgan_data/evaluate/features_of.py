@@ -20,8 +20,11 @@ _CHUNK = 128
 
 
 def random_discriminator(shape: ModelShape, seed: int, device: torch.device) -> Discriminator:
-    """The same architecture with fresh weights: what it is worth without training."""
-    return build(Discriminator, shape, torch_rng(seed, Stream.DISCRIMINATOR_WEIGHTS)).to(device)
+    """The same architecture with fresh weights: what it is worth without training.
+
+    They are not those that a run of the same seed began with, which its trained weights stay near to.
+    """
+    return build(Discriminator, shape, torch_rng(seed, Stream.BASELINE)).to(device)
 
 
 def with_statistics(discriminator: Discriminator, images: np.ndarray) -> Discriminator:

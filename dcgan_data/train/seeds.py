@@ -20,6 +20,7 @@ class Stream(IntEnum):
     STANDING = 6
     HELD_OUT = 7
     SCORE = 8
+    BASELINE = 9
 
 
 def torch_rng(seed: int, stream: Stream, attempt: int = 0) -> torch.Generator:
