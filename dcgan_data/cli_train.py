@@ -165,6 +165,9 @@ def sample(
     run_directory: RunArgument,
     count: Annotated[int, typer.Option("-n", "--count", help="How many images.")] = 64,
     out: Annotated[Path, typer.Option("-o", "--out", help="The grid, a PNG file.")] = Path("grid.png"),
+    numbered: Annotated[
+        bool, typer.Option("--numbered", help="Enlarged, each with its number: for arithmetic and turn.")
+    ] = False,
     checkpoint: CheckpointOption = "last",
     seed: SeedOption = None,
     device: DeviceOption = "auto",
@@ -172,12 +175,17 @@ def sample(
 ) -> None:
     """Draw images from a trained generator into one grid.
 
-    The same seed gives the same images, however many are drawn.
+    The same seed gives the same images, however many are drawn, with
+    --numbered and without.
 
     Example: dcgan-data sample runs/out -n 64 -o grid.png
     """
     from dcgan_data.train.sample import open_sampler
-    from dcgan_data.train.sample import sample as draw
+
+    if numbered:
+        from dcgan_data.evaluate.latent.numbered import numbered_sheet as draw
+    else:
+        from dcgan_data.train.sample import sample as draw
 
     sampler = open_sampler(run_directory, checkpoint, device)
     written = draw(sampler, count, out, seed or 0)
