@@ -76,8 +76,8 @@ def import_authors(
     shape = _shape_of(directory, gen, discrim, latent)
     rng = torch_rng(0, Stream.GENERATOR_WEIGHTS)
     generator, discriminator = build(Generator, shape, rng), build(Discriminator, shape, rng)
-    _check(gen, _generator_arrays(shape))
-    _check(discrim, _discriminator_arrays(shape))
+    _check(gen, generator_arrays(shape))
+    _check(discrim, discriminator_arrays(shape))
     generator.load_state_dict(_generator_state(gen, generator))
     discriminator.load_state_dict(_discriminator_state(discrim, discriminator))
     standing = standing_statistics(generator, 0, _BATCH)
@@ -165,7 +165,7 @@ def _with_channels(shape: ModelShape, channels: tuple[int, ...], gen: _Arrays) -
     return ModelShape(**{**vars(shape), "generator_channels": channels})
 
 
-def _generator_arrays(shape: ModelShape) -> list[tuple[int, ...]]:
+def generator_arrays(shape: ModelShape) -> list[tuple[int, ...]]:
     """Shapes of the generator's arrays, as Theano has them."""
     layers = shape.generator_layers
     units = layers[0].inputs * _PLACES
@@ -176,7 +176,7 @@ def _generator_arrays(shape: ModelShape) -> list[tuple[int, ...]]:
     return shapes[:-2]
 
 
-def _discriminator_arrays(shape: ModelShape) -> list[tuple[int, ...]]:
+def discriminator_arrays(shape: ModelShape) -> list[tuple[int, ...]]:
     """Shapes of the discriminator's arrays, as Theano has them."""
     shapes = list[tuple[int, ...]]()
     for layer in shape.discriminator_layers:

@@ -72,7 +72,10 @@ def load_file_network(path: Path, network: type[Network], shape: ModelShape) -> 
     model = build(network, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
     try:
         tensors = st.load_file(path)
-        model.load_state_dict(_named(tensors, _PREFIX[network]))
+        weights = _named(tensors, _PREFIX[network])
+        if not weights:
+            raise BadInput(f"{path}: holds no {network.__name__.lower()}, which is needed here")
+        model.load_state_dict(weights)
         if isinstance(model, Generator):
             found = _named(tensors, _STANDING)
             names = {name.rpartition(".")[0] for name in found}

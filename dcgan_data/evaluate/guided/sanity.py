@@ -21,9 +21,6 @@ from dcgan_data.evaluate.guided.backprop import Field
 from dcgan_data.train.models import Discriminator
 from dcgan_data.train.trained import Trained
 
-_APART = 2014
-"""Sets the random weights apart from other uses of a seed."""
-
 
 @dataclass(frozen=True)
 class Level:
@@ -61,8 +58,7 @@ class Networks:
         draw: other weights for another number.
         """
         discriminator = self.trained.discriminator(self.device)
-        # The plain seed would give the very weights that a run of the same seed began with.
-        seed = np.random.SeedSequence((self.seed, _APART, draw)).generate_state(1)[0]
+        seed = np.random.SeedSequence((self.seed, draw)).generate_state(1)[0]
         fresh = random_discriminator(self.trained.shape, int(seed), self.device)
         for place in range(self.layers - layers, self.layers):
             discriminator.stages[place] = fresh.stages[place]
