@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from scipy.signal import convolve2d
 
 from dcgan_data.errors import BadInput, BadRequest
@@ -245,3 +247,15 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
         BadInput, match=r"absent.safetensors: no such file; give a run directory, or a model's"
     ):
         open_trained(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_a_file_without_a_network(tmp_path: Path, network: str) -> None:
+    import_authors(write(tmp_path / "w", *random_arrays(SVHN, 5)), tmp_path / "m.safetensors")
+    part = tmp_path / "part.safetensors"
+    with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
+        about = file.metadata()
+    tensors = load_file(tmp_path / "m.safetensors")
+    save_file({name: values for name, values in tensors.items() if not name.startswith(network)}, part, about)
+    with pytest.raises(BadInput, match=f"part.safetensors: holds no {network}, which is needed here"):
+        getattr(open_trained(part), network)(CPU)
