@@ -30,10 +30,12 @@ def random_discriminator(shape: ModelShape, seed: int, device: torch.device) -> 
 def with_statistics(discriminator: Discriminator, images: np.ndarray) -> Discriminator:
     """Let it normalise by its statistics over uint8 (N, S, S, 3) images from now on; returns it.
 
-    They are taken over batches of 128, as the authors' SVHN script does, so that what is seen in an image
-    does not depend on the others beside it. A remainder of fewer than 2 images is left out.
+    They are those of all images together, each layer's inputs normalised by batches of 128 on the way, so
+    that what is seen in an image does not depend on the others beside it. (The authors' SVHN script takes the
+    mean of the batches' variances: ``probe.svhn_statistics``.) A single image that is left over is left out.
     """
     _check_size(discriminator, images)
+    discriminator.eval()  # spectral norm, where there is one, goes on estimating while it trains
     place = discriminator.classify.weight.device
     starts = range(0, len(images), _CHUNK)
     parts = (images[start : start + _CHUNK] for start in starts if len(images) - start > 1)
