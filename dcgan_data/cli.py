@@ -19,8 +19,13 @@ from typer.core import TyperGroup
 from dcgan_data import __version__, render
 from dcgan_data.cli_bench import bench_app
 from dcgan_data.cli_examine import examine_app
+from dcgan_data.cli_features import features_app
+from dcgan_data.cli_figures import figures_app
+from dcgan_data.cli_latent import latent_app
 from dcgan_data.cli_make import make_app
+from dcgan_data.cli_mnist import mnist_app
 from dcgan_data.cli_options import JsonOption, SeedOption, WorkersOption, all_cores, as_json_text
+from dcgan_data.cli_probe import probe_app
 from dcgan_data.cli_sets import sets_app
 from dcgan_data.cli_train import train_app
 from dcgan_data.console import ConsoleReporter
@@ -62,8 +67,10 @@ class _Group(TyperGroup):
 
 
 app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _commands in (make_app, sets_app, train_app, examine_app):
+for _commands in (make_app, sets_app, train_app, examine_app, latent_app, features_app, figures_app):
     app.add_typer(_commands)
+app.add_typer(probe_app, name="probe")
+app.add_typer(mnist_app, name="mnist")
 app.add_typer(bench_app, name="bench")
 
 

@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
-from dcgan_data.cli_options import DeviceOption, JsonOption, RunArgument, SeedOption, as_json_text
+from dcgan_data.cli_options import (
+    CheckpointOption,
+    DeviceOption,
+    JsonOption,
+    MovedSetOption,
+    RunArgument,
+    SeedOption,
+    as_json_text,
+)
 from dcgan_data.console import ConsoleReporter
 
 examine_app = typer.Typer()
-
-CheckpointOption = Annotated[str, typer.Option(help="last, best, or a step.")]
-MovedSetOption = Annotated[
-    Path | None, typer.Option("--prepared", help="Where the run's set is now, if it was moved.")
-]
 
 
 @examine_app.command()

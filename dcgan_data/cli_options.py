@@ -41,6 +41,9 @@ LimitOption = Annotated[int | None, typer.Option(help="Read only the first so ma
 SeedOption = Annotated[int | None, typer.Option(help="Seeds everything random (default: 0)")]
 WorkersOption = Annotated[int | None, typer.Option(help="Processes (default: one a core)")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+MovedSetOption = Annotated[
+    Path | None, typer.Option("--prepared", help="Where the run's set is now, if it was moved.")
+]
 RejectedOption = Annotated[str, typer.Option(help="Exit with 3 if a larger share of the records is bad.")]
 CheckpointOption = Annotated[str, typer.Option(help="last, best (by its score), or a step.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace this tool's own files in --out.")]

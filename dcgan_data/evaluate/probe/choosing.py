@@ -1,0 +1,75 @@
+"""The C of linear SVMs, chosen by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from dcgan_data.evaluate.probe.linear_svm import LinearSvm, one_versus_rest
+from dcgan_data.evaluate.probe.strata import fold_numbers
+from dcgan_data.reporter import Stage
+
+COSTS = tuple(float(f"{10 ** (half / 2):.2g}") for half in range(-12, 5))
+"""From 1e-6 to 100, two in a decade."""
+FOLDS = 5
+_WORSE_IN_A_ROW = 2
+"""After so many values that are no better than the best, larger ones are not tried: they take the longest."""
+_TOLERANCE = 1e-2
+"""Of these fits. It moves the accuracy by far less than what tells values of C apart."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A value of C, and what came of it."""
+
+    cost: float
+    """C."""
+    accuracy: float
+    """Share of the images that classifiers fitted without them get right."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best C, and what it was chosen from."""
+
+    cost: float
+    """The smallest of those with the highest accuracy."""
+    tried: tuple[Tried, ...]
+    """In the order tried, which is ascending."""
+    images: int
+    """How many were used for this."""
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether it is the smallest or the largest value there is: better ones may lie beyond."""
+        return self.cost in (COSTS[0], COSTS[-1])
+
+
+def choose_cost(
+    features: Tensor, labels: np.ndarray, rng: np.random.Generator, stage: Stage | None = None
+) -> Choice:
+    """Cross-validate each C in stratified folds, from the smallest up, until two in a row are no better.
+
+    features: float32 (N, F); labels: int64 (N,), from 0 on. The classifiers of all folds are fitted together,
+    each C from the one before. ``stage`` is told of each C.
+    """
+    classes = int(labels.max()) + 1
+    folds = fold_numbers(labels, FOLDS, rng)
+    own = folds[:, None] == np.arange(FOLDS)
+    signs = np.where(own[:, :, None], np.float32(0), one_versus_rest(labels, classes)[:, None, :])
+    svm = LinearSvm(features, signs.reshape(len(labels), FOLDS * classes))
+    tried: list[Tried] = []
+    fitted = None
+    for cost in COSTS:
+        fitted = svm.fit(cost, fitted, _TOLERANCE)
+        scores = fitted.scores(features).cpu().numpy().reshape(len(labels), FOLDS, classes)
+        held_out = scores[np.arange(len(labels)), folds]
+        tried.append(Tried(cost, float((held_out.argmax(axis=1) == labels).mean())))
+        if stage:
+            stage.advance(1, f"C {cost:g}: {tried[-1].accuracy:.1%}")
+        best = max(tried, key=lambda each: each.accuracy)  # the first of equals
+        if len(tried) - tried.index(best) > _WORSE_IN_A_ROW:
+            break
+    return Choice(best.cost, tuple(tried), len(labels))
