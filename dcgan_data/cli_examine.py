@@ -12,7 +12,7 @@ from dcgan_data.cli_options import (
     DeviceOption,
     JsonOption,
     MovedSetOption,
-    RunArgument,
+    RunDirectoryArgument,
     SeedOption,
     as_json_text,
 )
@@ -23,7 +23,7 @@ examine_app = typer.Typer()
 
 @examine_app.command()
 def neighbours(
-    run_directory: RunArgument,
+    run_directory: RunDirectoryArgument,
     prepared: MovedSetOption = None,
     samples: Annotated[int, typer.Option("-n", "--samples", help="Images to draw.")] = 1000,
     rows: Annotated[int, typer.Option(help="Samples on the sheet: closest ones, and some as drawn.")] = 16,
@@ -55,7 +55,7 @@ def neighbours(
 
 @examine_app.command()
 def score(
-    run_directory: RunArgument,
+    run_directory: RunDirectoryArgument,
     prepared: MovedSetOption = None,
     samples: Annotated[
         list[int] | None,

@@ -13,6 +13,7 @@ from dcgan_data.cli_options import (
     JsonOption,
     MovedSetOption,
     RunArgument,
+    RunDirectoryArgument,
     SeedOption,
     as_json_text,
 )
@@ -23,7 +24,7 @@ figures_app = typer.Typer()
 
 @figures_app.command()
 def memorization(
-    run_directory: RunArgument,
+    run_directory: RunDirectoryArgument,
     beside: Annotated[
         Path | None,
         typer.Option(help="Another run, to hold beside: one with duplicates.", show_default=False),

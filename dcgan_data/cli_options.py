@@ -19,6 +19,9 @@ SourceArgument = Annotated[
     ),
 ]
 SetArgument = Annotated[Path, typer.Argument(metavar="OUT", help="A prepared set.", show_default=False)]
+RunDirectoryArgument = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
+]
 RunArgument = Annotated[
     Path,
     typer.Argument(

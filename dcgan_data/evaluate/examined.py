@@ -12,6 +12,7 @@ import torch
 from dcgan_data.device import resolve_device
 from dcgan_data.errors import BadRequest
 from dcgan_data.formats.prepared import ImageRows, PreparedSet
+from dcgan_data.train.model_file import SUFFIX
 from dcgan_data.train.rundir import RunDirectory, RunRecord
 from dcgan_data.train.sample import Sampler, open_sampler
 from dcgan_data.train.split import Split, split_set
@@ -51,6 +52,10 @@ def open_examined(run_dir: Path, checkpoint: str, device: str, prepared: Path | 
     BadInput if one of them is missing or damaged, BadRequest if the set is not the one trained on.
     """
     place = resolve_device(device)
+    if run_dir.suffix == SUFFIX and run_dir.is_file():
+        raise BadRequest(
+            f"{run_dir}: a model's file, which does not say what it was trained on; give a run directory"
+        )
     record = RunDirectory(run_dir).read()
     images = PreparedSet.open(_place_of_set(run_dir, record, prepared))
     if images.info.content_sha256 != record.set_sha256:
