@@ -130,7 +130,7 @@ def test_requests_that_cannot_be_met(run: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="nowhere: not a run directory"):
         ask(run, beside=tmp_path / "nowhere")
     (tmp_path / "model.safetensors").touch()
-    with pytest.raises(BadRequest, match=r"model.safetensors: a model's file, which does not say what it was"):
+    with pytest.raises(BadRequest, match=r"model.safetensors: a model's file, which does not say what"):
         ask(tmp_path / "model.safetensors")
     (tmp_path / "file").touch()
     with pytest.raises(BadRequest, match=r"file/page: cannot be written .*; choose another --out"):
