@@ -11,6 +11,7 @@ from dcgan_data.cli_options import (
     CheckpointOption,
     DeviceOption,
     JsonOption,
+    MovedSetOption,
     RunArgument,
     SeedOption,
     as_json_text,
@@ -26,16 +27,6 @@ features_app.add_typer(forget_app, name="forget")
 ResultsOption = Annotated[
     Path | None,
     typer.Option("--out", help="Directory of the results (default: below RUN)", show_default=False),
-]
-
-
-MovedSetOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--prepared",
-        help="Where the run's set is now, if it was moved; a set, for a model's file.",
-        show_default=False,
-    ),
 ]
 
 

@@ -47,7 +47,9 @@ def memorization(
     check that removed the set's duplicates, which sees mirrored, shifted
     and zoomed views; how smooth a walk between samples is; and the authors'
     nearest-neighbour score. A difference from the control is told if chance
-    explains it in fewer than 1 of 100 cases (Fisher's exact test).
+    explains it in fewer than 1 of 100 cases (Fisher's exact test). That
+    check has already removed all copies from the held-out images, so copies
+    among samples are held against the share of the set that it removed.
 
     The paper judged by walks and by de-duplicating only. To see what that
     does, train once more with --include-duplicates, and give that --beside.
@@ -76,6 +78,8 @@ def memorization(
 def figures(
     run_directory: RunArgument,
     out: Annotated[Path, typer.Option("-o", "--out", help="Directory of the page.")] = Path("figures"),
+    samples: Annotated[int, typer.Option("-n", "--samples", help="Samples to look up.")] = 1000,
+    frames: Annotated[int, typer.Option(help="Steps of a walk from one sample to the next.")] = 32,
     again: Annotated[bool, typer.Option("--again", help="Make anew what was made before.")] = False,
     prepared: MovedSetOption = None,
     checkpoint: CheckpointOption = "last",
@@ -86,9 +90,10 @@ def figures(
     """The paper's figures of a model, as one page in one file.
 
     Samples, walk, features and memorization are made now, unless they were
-    made of this checkpoint before. Arithmetic, turn and forget need a
-    person's choices, and the probes need data: they are on the page once
-    their commands have been given; until then it says which.
+    made of these weights before (with any seed; --again makes them anew).
+    Arithmetic, turn and forget need a person's choices, and the probes need
+    data: they are on the page once their commands have been given (without
+    --out); until then it says which.
 
     Example: dcgan-data figures runs/out -o figures
     """
@@ -96,7 +101,14 @@ def figures(
     from dcgan_data.evaluate.figures import figures as draw
 
     settings = FiguresSettings(
-        out=out, again=again, prepared=prepared, checkpoint=checkpoint, seed=seed or 0, device=device
+        out=out,
+        samples=samples,
+        frames=frames,
+        again=again,
+        prepared=prepared,
+        checkpoint=checkpoint,
+        seed=seed or 0,
+        device=device,
     )
     result = draw(run_directory, settings, ConsoleReporter())
     print(as_json_text(result) if as_json else figures_lines(result))

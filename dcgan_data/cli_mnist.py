@@ -57,11 +57,14 @@ def train(
     --preset quick is 5 + 5 such epochs, with bfloat16 where the machine has it
     in hardware.
 
-    Left open by the paper and chosen here: batch norm's statistics are
-    measured once per checkpoint and stand while samples are drawn, so that an
-    image does not depend on the others drawn with it. At each checkpoint the
-    held-out images are classified by 1,000 samples, the smallest of the three
-    scores that the authors logged.
+    Unlike the authors' script, which always draws by the statistics of the
+    batch, batch norm's statistics are measured once per checkpoint and stand
+    while samples are drawn, so that an image does not depend on the others
+    drawn with it. After 10 epochs, 10,000 samples of the seeds 0, 1, 2 left
+    791, 769, 797 of the 10,000 test images wrong so, and 791, 788, 775 when
+    drawn in batches of 128. At each checkpoint the held-out images are
+    classified by 1,000 samples, the smallest of the three scores that the
+    authors logged.
 
     Example: dcgan-data mnist train --data mnist --run-dir runs/mnist
     --preset quick

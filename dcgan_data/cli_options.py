@@ -45,7 +45,12 @@ SeedOption = Annotated[int | None, typer.Option(help="Seeds everything random (d
 WorkersOption = Annotated[int | None, typer.Option(help="Processes (default: one a core)")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 MovedSetOption = Annotated[
-    Path | None, typer.Option("--prepared", help="Where the run's set is now, if it was moved.")
+    Path | None,
+    typer.Option(
+        "--prepared",
+        help="Where the run's set is now, if it was moved; for a model's file, a set.",
+        show_default=False,
+    ),
 ]
 RejectedOption = Annotated[str, typer.Option(help="Exit with 3 if a larger share of the records is bad.")]
 CheckpointOption = Annotated[str, typer.Option(help="last, best (by its score), or a step.")]

@@ -33,6 +33,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SMALLER = {
     "train": ["--width", "2", "--steps", "2", "--batch-size", "8", "--held-out", "2"],
     "walk": ["--points", "2", "--frames", "8"],
+    "figures": ["-n", "4", "--frames", "8"],
     "memorization": ["-n", "4", "--frames", "8"],
     "probe cifar10": ["--kmeans", "4", "--draws", "2"],
     "probe svhn": ["--validation", "10", "--draws", "2", "--search-draws", "1"],

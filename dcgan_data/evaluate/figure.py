@@ -35,16 +35,22 @@ class Figure:
 def save_figure(place: Place, figure: Figure) -> None:
     """Write a figure beside its pictures, for the page that collects all of them."""
     names = [os.path.relpath(picture, place.directory) for picture in figure.pictures]
-    write_json(place.file(_ENDING), {**asdict(figure), "pictures": names})
+    weights = place.trained.sha256 if place.trained else None
+    write_json(place.file(_ENDING), {"figure": {**asdict(figure), "pictures": names}, "weights": weights})
 
 
 def read_figure(place: Place) -> Figure | None:
-    """The figure that a command left there, or None if it left none; BadInput if the file is damaged."""
+    """The figure that a command left there; None if it left none, or made it of other weights of that name.
+
+    BadInput if the file is damaged or a picture of it is gone.
+    """
     path = place.file(_ENDING)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        figure = Figure(**values)
-        return replace(
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if place.trained and stored["weights"] != place.trained.sha256:
+            return None
+        figure = Figure(**stored["figure"])
+        figure = replace(
             figure,
             pictures=tuple(place.directory / name for name in figure.pictures),
             numbers=tuple(tuple(map(str, line)) for line in figure.numbers),
@@ -52,5 +58,9 @@ def read_figure(place: Place) -> Figure | None:
         )
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadInput(f"{path}: damaged ({type(error).__name__}: {error}); give its command again") from None
+    for picture in figure.pictures:
+        if not picture.exists():
+            raise BadInput(f"{picture}: is gone; give its command again")
+    return figure

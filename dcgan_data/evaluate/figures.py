@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from dcgan_data.errors import BadRequest, DcganDataError
@@ -13,7 +13,7 @@ from dcgan_data.evaluate.guided.running import FeaturesSettings, features
 from dcgan_data.evaluate.latent.numbered import numbered_sheet
 from dcgan_data.evaluate.latent.walk import WalkSettings, walk
 from dcgan_data.evaluate.memorization.running import MemorizationSettings, memorization
-from dcgan_data.evaluate.place import place_of
+from dcgan_data.evaluate.place import command_line, place_of
 from dcgan_data.formats.atomic import write_json
 from dcgan_data.formats.lock import locked
 from dcgan_data.reporter import Reporter
@@ -29,6 +29,10 @@ class FiguresSettings:
 
     out: Path = Path("figures")
     """Directory of the page."""
+    samples: int = 1000
+    """Samples that are held against training images."""
+    frames: int = 32
+    """Steps of a walk from one sample to the next."""
     again: bool = False
     """Make what is there already anew."""
     checkpoint: str = "last"
@@ -73,16 +77,20 @@ class _Part:
     why: str = ""
     """Why it is not made here."""
     line: str = ""
-    """The command line, with RUN and CHECKPOINT to be filled in."""
+    """The command that makes it."""
+    words: str = ""
+    """Its options."""
 
 
 def figures(path: Path, settings: FiguresSettings, reporter: Reporter) -> FiguresResult:
     """Make the figures that can be made, and put them and all that were made before on one page.
 
-    Those of the checkpoint count, from the run's own directories. One that fails is told on the page. Raises
-    BadInput and BadRequest as ``open_trained`` does.
+    Those of these very weights count, from the run's own directories. One that fails is told on the page.
+    Raises BadInput and BadRequest as ``open_trained`` does.
     """
     trained = open_trained(path, settings.checkpoint)
+    if trained.step is not None:  # the run may go on, and write newer ones meanwhile
+        settings = replace(settings, checkpoint=str(trained.step))
     shown, missing = list[Figure](), list[Missing]()
     with locked(settings.out, "--out"):
         shown.append(_samples(path, settings))
@@ -95,7 +103,7 @@ def figures(path: Path, settings: FiguresSettings, reporter: Reporter) -> Figure
             if figure:
                 shown.append(figure)
             else:
-                missing.append(Missing(part.title, part.why, _line(part, trained)))
+                missing.append(Missing(part.title, part.why, _line(part, trained, settings.seed)))
         page = settings.out / "index.html"
         write_gallery(page, f"Figures: {path.resolve().name}", trained.name, shown, missing)
         file = settings.out / "index.json"
@@ -135,13 +143,17 @@ def _figure(part: _Part, trained: Trained, settings: FiguresSettings, reporter: 
     return found
 
 
-def _line(part: _Part, trained: Trained) -> str:
-    step = "" if trained.step is None else f" --checkpoint {trained.step}"
-    return part.line.replace("RUN", str(trained.path)) + step
+def _line(part: _Part, trained: Trained, seed: int) -> str:
+    return command_line(trained, part.line, part.words, seed) if part.line else ""
 
 
 def _walk(path: Path, settings: FiguresSettings, reporter: Reporter) -> object:
-    asked = WalkSettings(checkpoint=settings.checkpoint, seed=settings.seed, device=settings.device)
+    asked = WalkSettings(
+        frames=settings.frames,
+        checkpoint=settings.checkpoint,
+        seed=settings.seed,
+        device=settings.device,
+    )
     return walk(path, asked, reporter)
 
 
@@ -157,6 +169,8 @@ def _features(path: Path, settings: FiguresSettings, reporter: Reporter) -> obje
 
 def _memorization(path: Path, settings: FiguresSettings, reporter: Reporter) -> object:
     asked = MemorizationSettings(
+        samples=settings.samples,
+        frames=settings.frames,
         checkpoint=settings.checkpoint,
         seed=settings.seed,
         device=settings.device,
@@ -174,34 +188,38 @@ _PARTS = (
         "Forgetting an object",
         None,
         "a person draws boxes first",
-        "dcgan-data forget annotate RUN",
+        "forget annotate",
     ),
     _Part(
         "arithmetic",
         "Vector arithmetic",
         None,
         "a person picks exemplars from the samples above",
-        "dcgan-data arithmetic RUN --a 1,2,3 --b 4,5,6 --c 7,8,9",
+        "arithmetic",
+        "--a 1,2,3 --b 4,5,6 --c 7,8,9",
     ),
     _Part(
         "turn",
         "Turn vector",
         None,
         "a person picks faces that look left and right (of a face model, --auto finds them)",
-        "dcgan-data turn RUN --left 1,2,3,4 --right 5,6,7,8",
+        "turn",
+        "--left 1,2,3,4 --right 5,6,7,8",
     ),
     _Part(
         "probe-cifar10",
         "CIFAR-10 by the discriminator's features",
         None,
         "needs CIFAR-10",
-        "dcgan-data probe cifar10 RUN --data DIR",
+        "probe cifar10",
+        "--data DIR",
     ),
     _Part(
         "probe-svhn",
         "SVHN by the discriminator's features",
         None,
         "needs SVHN",
-        "dcgan-data probe svhn RUN --data DIR",
+        "probe svhn",
+        "--data DIR",
     ),
 )

@@ -54,6 +54,8 @@ class NeighboursSettings:
     """Where to draw and to search: auto, cpu or cuda."""
     prepared: Path | None = None
     """Where the run's set is now; None: where it was."""
+    out: Path | None = None
+    """Directory to write into; None: RUN/neighbours."""
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -108,7 +110,7 @@ def neighbours(run_dir: Path, settings: NeighboursSettings, reporter: Reporter) 
         )
     queries = choose_queries(run, settings.samples, settings.controls, settings.seed, reporter)
     pixels, codes = find_in_pixels(run, queries, k, reporter), find_in_codes(run, queries, k)
-    stem = run_dir / "neighbours" / f"step-{run.step:06d}"
+    stem = (settings.out or run_dir / "neighbours") / f"step-{run.step:06d}"
     result = NeighboursResult(
         run=str(run_dir),
         step=run.step,
@@ -122,7 +124,7 @@ def neighbours(run_dir: Path, settings: NeighboursSettings, reporter: Reporter) 
     )
     found = {"pixels": pixels, "codes": codes} if codes else {"pixels": pixels}
     listed = _listed(run, found, settings.nearest)
-    with locked(stem.parent, "RUN"):
+    with locked(stem.parent, "--out" if settings.out else "RUN"):
         _write_sheet(run, result, queries.samples, found, listed, settings.rows)
         write_json(Path(result.file), {**asdict(result), "neighbours": listed})
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ class Place:
     """Made when it is written to."""
     stem: str
     """Which weights were examined: ``step-003000``, or a file's name."""
+    trained: Trained | None = None
+    """What was examined, if it can be told by its weights."""
 
     def file(self, ending: str) -> Path:
         """The file of that ending: ``.png``, ``-control.png``, ``.json``."""
@@ -31,5 +34,14 @@ class Place:
 def place_of(trained: Trained, command: str, out: Path | None) -> Place:
     """``out``, or RUN/command for a run, or MODEL-command beside a model's file."""
     if trained.step is None:
-        return Place(out or trained.path.with_name(f"{trained.path.stem}-{command}"), trained.path.stem)
-    return Place(out or trained.path / command, f"step-{trained.step:06d}")
+        beside = trained.path.with_name(f"{trained.path.stem}-{command}")
+        return Place(out or beside, trained.path.stem, trained)
+    return Place(out or trained.path / command, f"step-{trained.step:06d}", trained)
+
+
+def command_line(trained: Trained, command: str, words: str = "", seed: int | None = None) -> str:
+    """What to type for another look at the same weights: ``command RUN --checkpoint 3000 --seed 0 WORDS``."""
+    line = f"dcgan-data {command} {shlex.quote(str(trained.path))}"
+    line += "" if trained.step is None else f" --checkpoint {trained.step}"
+    line += "" if seed is None else f" --seed {seed}"
+    return f"{line} {words}".rstrip()

@@ -37,6 +37,8 @@ SCHEMA_VERSION = 2
 GENERATOR, DISCRIMINATOR = "generator.safetensors", "discriminator.safetensors"
 _AVERAGE, _STANDING = "average.safetensors", "standing.safetensors"
 _TENSORS, _STATE = "state.safetensors", "state.json"
+EXAMINED = (GENERATOR, DISCRIMINATOR, _AVERAGE, _STANDING)
+"""The files of a checkpoint that say what a model is."""
 _WEIGHTS = {Generator: GENERATOR, Discriminator: DISCRIMINATOR}
 _COMPLETE = re.compile(r"\d{6,}")
 _UNFINISHED = re.compile(rf"\d{{6,}}{re.escape(TEMPORARY_SUFFIX)}")

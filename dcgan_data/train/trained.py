@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import torch
 from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.train.checkpoint import (
     DISCRIMINATOR,
+    EXAMINED,
     best_checkpoint,
     checkpoints_in,
     load_drawing_generator,
     load_network,
 )
 from dcgan_data.train.model_file import SUFFIX, load_file_network, read_shape
-from dcgan_data.train.models import Discriminator, Generator, ModelShape
+from dcgan_data.train.models import Discriminator, Generator, ModelShape, Network
 from dcgan_data.train.rundir import RunDirectory, RunRecord
 
 
@@ -39,6 +41,17 @@ class Trained:
         return int(self.weights.name) if self.record else None
 
     @property
+    def sha256(self) -> str:
+        """Of the weights that are examined, whatever else is stored with them."""
+        files = [self.weights] if self.step is None else [self.weights / name for name in EXAMINED]
+        digest = hashlib.sha256()
+        for path in files:
+            if path.exists():
+                digest.update(path.name.encode())
+                digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    @property
     def name(self) -> str:
         """For a person: ``runs/out, step 3,000``."""
         return str(self.path) if self.step is None else f"{self.path}, step {self.step:,}"
@@ -46,18 +59,26 @@ class Trained:
     def generator(self, device: torch.device) -> Generator:
         """The generator that samples come from, with standing statistics; BadInput if it cannot be read."""
         if self.record:
-            return load_drawing_generator(self.weights, self.shape).to(device)
-        return load_file_network(self.weights, Generator, self.shape).to(device)
+            return self._finite(load_drawing_generator(self.weights, self.shape)).to(device)
+        return self._finite(load_file_network(self.weights, Generator, self.shape)).to(device)
 
     def discriminator(self, device: torch.device) -> Discriminator:
         """The discriminator, normalising by its batch; BadInput if it is absent or cannot be read."""
         if not self.record:
-            return load_file_network(self.weights, Discriminator, self.shape).to(device)
+            return self._finite(load_file_network(self.weights, Discriminator, self.shape)).to(device)
         if not (self.weights / DISCRIMINATOR).exists():
             raise BadInput(
                 f"{self.weights}: has no {DISCRIMINATOR}; choose another --checkpoint, or train again"
             )
-        return load_network(self.weights, Discriminator, self.shape).to(device)
+        return self._finite(load_network(self.weights, Discriminator, self.shape)).to(device)
+
+    def _finite(self, network: Network) -> Network:
+        if not all(bool(values.isfinite().all()) for values in network.parameters()):
+            kind = type(network).__name__.lower()
+            raise BadInput(
+                f"{self.weights}: weights of the {kind} are not finite; choose another --checkpoint"
+            )
+        return network
 
 
 def open_trained(path: Path, checkpoint: str = "last") -> Trained:

@@ -63,8 +63,10 @@ def fit(places: Places, regularisation: float) -> Regression:
     The features are not standardised: they come from one batch norm, and are alike. The accuracy is
     cross-validated by images, in 5 parts or as many as there are images. ``places`` has both kinds.
     """
-    model = LogisticRegression(C=1 / regularisation, max_iter=_MOST_ITERATIONS)
-    # float64: it is decided by which side of 0 a weight is on.
+    # It is decided by which side of 0 a weight is on: float64, and to the end.
+    model = LogisticRegression(
+        C=1 / regularisation, solver="newton-cholesky", tol=1e-10, max_iter=_MOST_ITERATIONS
+    )
     features = places.features.astype(np.float64)
     weights = model.fit(features, places.inside).coef_[0]
     parts = _parts(places)

@@ -9,6 +9,7 @@ import numpy as np
 
 from dcgan_data.errors import BadRequest
 from dcgan_data.evaluate.latent.drawing import GAP, LINE, Sheet, shown_side
+from dcgan_data.evaluate.place import command_line
 from dcgan_data.train.sample import Sampler
 
 MOST_NUMBERED = 2000
@@ -45,8 +46,7 @@ def numbered_sheet(sampler: Sampler, count: int, out: Path, seed: int = 0) -> Pa
 
 def _title(sampler: Sampler, count: int, seed: int) -> tuple[str, str]:
     trained = sampler.trained
-    checkpoint = "" if trained.step is None else f"--checkpoint {trained.step} "
     return (
         f"{trained.name}, seed {seed}: samples 0 to {count - 1:,}",
-        f"dcgan-data arithmetic {trained.path} {checkpoint}--seed {seed} --a .. --b .. --c ..",
+        command_line(trained, "arithmetic", "--a .. --b .. --c ..", seed),
     )

@@ -26,6 +26,7 @@ from dcgan_data.formats.atomic import write_json
 from dcgan_data.reporter import Reporter
 from dcgan_data.train.sample import Sampler, open_sampler
 
+_NO_VIDEO = "no video: this OpenCV cannot write VP9; the GIF shows the same"
 _FEWEST_FRAMES, _MOST_FRAMES = 8, 240
 _MOST_IMAGES = 4096
 """Of a walk; they are kept in memory."""
@@ -80,8 +81,10 @@ class WalkResult:
     """linear or slerp."""
     smoothness: Smoothness
     """How evenly the images change."""
+    signs: tuple[str, ...]
+    """What speaks for memorisation."""
     warnings: tuple[str, ...]
-    """What a person should look at."""
+    """These, and what else a person should know."""
     picture: str
     """A row for each way from one point to the next."""
     video: str | None
@@ -105,13 +108,15 @@ def walk(path: Path, settings: WalkSettings, reporter: Reporter) -> WalkResult:
     with place.writing():
         filmed = write_video(place.file(".mp4"), frames)
         write_gif(place.file(".gif"), frames)
+        signs = tuple(_signs(found))
         result = WalkResult(
             model=sampler.trained.name,
             step=sampler.trained.step,
             seed=settings.seed,
             interpolation=interpolation,
             smoothness=found,
-            warnings=tuple(_warnings(found, filmed)),
+            signs=signs,
+            warnings=signs if filmed else (*signs, _NO_VIDEO),
             picture=str(place.file(".png")),
             video=str(place.file(".mp4")) if filmed else None,
             animation=str(place.file(".gif")),
@@ -141,7 +146,7 @@ def _ways(sampler: Sampler, settings: WalkSettings, interpolation: str) -> Itera
         yield between(start, end, settings.frames, interpolation)[:-1]
 
 
-def _warnings(found: Smoothness, filmed: bool) -> Iterator[str]:
+def _signs(found: Smoothness) -> Iterator[str]:
     if found.sharp:
         worst = max(found.sharp, key=lambda part: part.score or 0)
         yield (
@@ -155,8 +160,6 @@ def _warnings(found: Smoothness, filmed: bool) -> Iterator[str]:
             f"nothing changes from {_named(found.unchanging)}: "
             "the generator draws the same image all the way, as one that collapsed or memorised does"
         )
-    if not filmed:
-        yield "no video: this OpenCV cannot write VP9; the GIF shows the same"
 
 
 def _named(parts: tuple[Segment, ...]) -> str:

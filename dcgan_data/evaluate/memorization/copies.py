@@ -1,8 +1,9 @@
 """Are samples copies of training images by the very check that removed the set's duplicates?
 
 It sees a picture through mirrored, shifted, zoomed and stretched views, and compares details, not brightness
-or contrast (README, Duplicates). Held-out images, which training never saw and of which the set has no known
-copy, are the control.
+or contrast (README, Duplicates). Held-out images are no fair control for that: they are among the kept ones,
+so the check has already removed all of them that resemble another. A perfect generator would repeat what is
+in the world as often as the world does: the yardstick is the share of the set's images that were removed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Copies:
     samples: Checked
     """Generated images."""
     held_out: Checked | None
-    """Real images that training never saw; None if there are none."""
+    """Kept images that training never saw; None if there are none."""
+    removed_share: float
+    """Share of all images of the set that the check removed as copies of kept ones."""
 
 
 @dataclass(frozen=True)

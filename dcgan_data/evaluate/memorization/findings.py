@@ -38,7 +38,17 @@ class Memorization:
         if self.neighbours.codes:
             found += _of_space("codes", self.neighbours.codes)
         found += _singled_out(self.neighbours.pixels)
-        return (*found, *self.walk.warnings)
+        return (*found, *self.walk.signs)
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """What could not be asked, and why."""
+        found = []
+        if self.copies is None:
+            found.append("the set was only prepared: it has no codes, and no check for copies")
+        if self.neighbours.pixels.held_out is None:
+            found.append("no images were held out of training: nearness has no control")
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -54,15 +64,18 @@ class MemorizationResult:
 
 
 def _of_copies(copies: Copies | None) -> list[str]:
+    """Beyond the share that a perfect generator would repeat (binomial test, one-sided)."""
+    from scipy.stats import binomtest  # takes longer to load than to use
+
     if copies is None or not copies.samples.copies:
         return []
-    samples, real = copies.samples, copies.held_out
-    told = f"{samples.copies:,} of {samples.images:,} samples are copies of training images"
-    if real is None:
-        return [f"{told} by the set's own check"]
-    if not _more(samples.copies, samples.images, real.copies, real.images):
+    samples, usual = copies.samples, copies.removed_share
+    if usual and binomtest(samples.copies, samples.images, usual, "greater").pvalue >= SIGNIFICANT:
         return []
-    return [f"{told} by the set's own check; of held-out images {real.copies:,} of {real.images:,}"]
+    return [
+        f"{samples.copies:,} of {samples.images:,} samples ({samples.copies / samples.images:.1%}) are "
+        f"copies of training images by the set's own check, which removed {usual:.1%} of the real ones"
+    ]
 
 
 def _of_space(name: str, space: Space) -> list[str]:

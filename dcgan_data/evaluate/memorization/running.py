@@ -64,15 +64,17 @@ class MemorizationSettings:
 def memorization(run_dir: Path, settings: MemorizationSettings, reporter: Reporter) -> MemorizationResult:
     """Ask everything about copying, of one run or two, and write one page.
 
-    Each run's sheets and walk go to where ``neighbours`` and ``walk`` put them. Raises BadInput and
-    BadRequest as these do.
+    All that is written goes below the page's directory. Raises BadInput and BadRequest as ``neighbours``,
+    ``walk`` and ``score`` do.
     """
     first = open_examined(run_dir, settings.checkpoint, settings.device, settings.prepared)
+    asked = [first, _open_beside(settings)] if settings.beside else [first]  # both, before any work
     place = place_of(first.sampler.trained, "memorization", settings.out)
     with place.writing():
-        runs = [_ask(run_dir, settings, settings.prepared, (place, ""), reporter)]
-        if settings.beside:
-            runs.append(_ask(settings.beside, settings, None, (place, "-beside"), reporter))
+        runs = [
+            _ask(run, settings, place, suffix, reporter)
+            for run, suffix in zip(asked, ("", "-beside"), strict=False)
+        ]
         result = MemorizationResult(tuple(runs), str(place.file(".html")), str(place.file(".json")))
         title = f"Does it copy? {first.sampler.trained.name}"
         write_gallery(place.file(".html"), title, str(first.prepared.path), memorization_figures(result))
@@ -82,28 +84,39 @@ def memorization(run_dir: Path, settings: MemorizationSettings, reporter: Report
     return result
 
 
+def _open_beside(settings: MemorizationSettings) -> Examined:
+    """The other run; its set may have moved together with the first one's."""
+    assert settings.beside is not None
+    try:
+        return open_examined(settings.beside, settings.checkpoint, settings.device, None)
+    except BadRequest:
+        if settings.prepared is None:
+            raise
+        return open_examined(settings.beside, settings.checkpoint, settings.device, settings.prepared)
+
+
 def _ask(
-    run_dir: Path,
-    settings: MemorizationSettings,
-    prepared: Path | None,
-    sheet: tuple[Place, str],
-    reporter: Reporter,
+    run: Examined, settings: MemorizationSettings, place: Place, suffix: str, reporter: Reporter
 ) -> Memorization:
+    trained = run.sampler.trained
+    # This very checkpoint: a run may go on, and write newer ones meanwhile.
     shared: dict[str, Any] = {
-        "checkpoint": settings.checkpoint,
+        "checkpoint": str(trained.step),
         "seed": settings.seed,
         "device": settings.device,
     }
-    run = open_examined(run_dir, settings.checkpoint, settings.device, prepared)
-    copies, picture = _copies(run, settings, sheet, reporter)
+    of_set: dict[str, Any] = {**shared, "prepared": run.prepared.path}
+    copies, picture = _copies(run, settings, (place, suffix), reporter)
     held_out = len(run.split.held_out)
-    ask_score = ScoreSettings(samples=(settings.samples, 10 * settings.samples), prepared=prepared, **shared)
-    ask_neighbours = NeighboursSettings(samples=settings.samples, prepared=prepared, **shared)
+    near = place.directory / f"neighbours{suffix}"
+    ask_neighbours = NeighboursSettings(samples=settings.samples, out=near, **of_set)
+    ask_walk = WalkSettings(frames=settings.frames, out=place.directory / f"walk{suffix}", **shared)
+    ask_score = ScoreSettings(samples=(settings.samples, 10 * settings.samples), **of_set)
     return Memorization(
-        neighbours=neighbours(run_dir, ask_neighbours, reporter),
+        neighbours=neighbours(trained.path, ask_neighbours, reporter),
         copies=copies,
-        walk=walk(run_dir, WalkSettings(frames=settings.frames, **shared), reporter),
-        score=score(run_dir, ask_score, reporter) if held_out else None,
+        walk=walk(trained.path, ask_walk, reporter),
+        score=score(trained.path, ask_score, reporter) if held_out else None,
         sheet=picture,
     )
 
@@ -123,7 +136,13 @@ def _copies(
         chosen = some_of(np.arange(len(held_out)), settings.samples, settings.seed)
         control = look_all_up(lookup, held_out.gather(chosen), reporter)
     threshold = lookup.recipe.threshold
-    found = Copies(threshold, looked.checked(threshold), control.checked(threshold) if control else None)
+    counts = run.prepared.info.counts
+    found = Copies(
+        threshold,
+        looked.checked(threshold),
+        control.checked(threshold) if control else None,
+        counts.duplicate / max(1, counts.kept + counts.duplicate),
+    )
     return found, _write_sheet(run, looked, sheet)
 
 

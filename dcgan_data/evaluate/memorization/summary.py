@@ -20,7 +20,9 @@ def memorization_table(result: MemorizationResult) -> str:
     named = [("samples / held-out images", *(_name(run) for run in result.runs))]
     lines = aligned([*named, *_measures(result.runs)])
     for run in result.runs:
-        lines += ["", _name(run) + ":", *(f"  {sign}" for sign in run.signs or (_NOTHING,))]
+        lines += ["", _name(run) + ":", *(f"  {line}" for line in _told(run))]
+        if not run.signs:
+            lines.append(f"  {_NOTHING}")
     return "\n".join([*lines, "", f"look: {result.page}", f"data: {result.file}"])
 
 
@@ -30,10 +32,10 @@ def memorization_figure(result: MemorizationResult) -> Figure:
     return Figure(
         title="Memorisation",
         paper="an addition; the paper judges by walks and by de-duplication",
-        caption=_CAPTION,
+        caption=_CAPTION if run.signs else f"{_CAPTION} {_NOTHING}",
         pictures=tuple(map(Path, [run.sheet] if run.sheet else [])),
         numbers=tuple(_measures([run])),
-        warnings=run.signs,
+        warnings=tuple(_told(run)),
     )
 
 
@@ -48,28 +50,36 @@ def memorization_figures(result: MemorizationResult) -> list[Figure]:
     return figures
 
 
+def _told(run: Memorization) -> list[str]:
+    """What speaks for copying, and what could not be asked."""
+    return [*run.signs, *(f"Not asked: {line}." for line in run.untested)]
+
+
 _CAPTION = (
     "How near samples are to training images, held against real images that training never saw (the "
     "control): first the samples, then the control. A generator that copies has larger shares than the "
     "control. In pixels alone, blurred or plain samples are near to everything: nearness there proves "
     "nothing by itself. Copies are counted by the check that removed the set's duplicates, which sees "
-    "mirrored, shifted and zoomed views. A sharp transition in a walk is the paper's mark of memorisation "
-    "(sec. 6.1). The nearest-neighbour score is the authors': the mean distance from held-out images to the "
-    "nearest of so many samples; beside it, of so many training images."
+    "mirrored, shifted and zoomed views; as it has removed all such from the held-out images too, the share "
+    "of the set that it removed stands beside them: a perfect generator repeats as much. A sharp transition "
+    "in a walk is the paper's mark of memorisation (sec. 6.1). The nearest-neighbour score is the authors': "
+    "the mean distance from held-out images to the nearest of so many samples; beside it, of so many "
+    "training images."
 )
 
 
 def _summary(result: MemorizationResult) -> Figure:
     several = len(result.runs) > 1
-    signs = [f"{_name(run)}: {sign}" if several else sign for run in result.runs for sign in run.signs]
+    told = [f"{_name(run)}: {line}" if several else line for run in result.runs for line in _told(run)]
+    calm = [f"{_name(run)}: {_NOTHING}" if several else _NOTHING for run in result.runs if not run.signs]
     names = [("", *map(_name, result.runs))] if several else []
     return Figure(
         title="What the numbers say",
         paper="section 6.1 and additions",
-        caption=_CAPTION + ("" if signs else f" {_NOTHING}"),
+        caption=" ".join([_CAPTION, *calm]),
         pictures=(),
         numbers=(*names, *_measures(result.runs)),
-        warnings=tuple(signs),
+        warnings=tuple(told),
     )
 
 
@@ -114,38 +124,36 @@ def _name(run: Memorization) -> str:
 
 def _measures(runs: Sequence[Memorization]) -> list[tuple[str, ...]]:
     """A row a measure: its name, then a value for each run."""
-    names = ["training images", *_space_names("pixels"), *_space_names("codes"), "copies by the set's check"]
-    columns = [
-        [
-            f"{run.neighbours.training_images:,}",
-            *_space_values(run.neighbours.pixels),
-            *_space_values(run.neighbours.codes),
-            _copies(run),
-            _walk(run),
-            *_scores(run),
-        ]
-        for run in runs
-    ]
-    names.append("walk: largest step against the mean one")
-    score = runs[0].score
-    counts = [found.samples for found in score.nearest] if score else []
-    names += [f"held-out images to the nearest of {count:,} samples / training images" for count in counts]
-    longest = len(names)
-    padded = [[*column, *[_NONE] * (longest - len(column))][:longest] for column in columns]
-    return [(name, *values) for name, *values in zip(names, *padded, strict=True)]
+    columns = [_measured(run) for run in runs]
+    names = dict.fromkeys(name for column in columns for name in column)
+    return [(name, *(column.get(name, _NONE) for column in columns)) for name in names]
 
 
-def _space_names(space: str) -> list[str]:
-    return [f"{space}: nearer than {share} of training images are" for share in ("half", "5 %", "1 %")] + [
-        f"{space}: one training image far nearer than the next"
-    ]
+def _measured(run: Memorization) -> dict[str, str]:
+    scores = run.score.nearest if run.score else ()
+    return {
+        "training images": f"{run.neighbours.training_images:,}",
+        **_space("pixels", run.neighbours.pixels),
+        **_space("codes", run.neighbours.codes),
+        "copies by the set's check": _copies(run),
+        "walk: largest step against the mean one": _walk(run),
+        **{
+            f"held-out images to the nearest of {one.samples:,} samples / training images": (
+                f"{one.to_samples:.2f} / {one.to_training_images:.2f}"
+            )
+            for one in scores
+        },
+    }
 
 
-def _space_values(space: Space | None) -> list[str]:
+def _space(name: str, space: Space | None) -> dict[str, str]:
+    names = [f"{name}: nearer than {share} of training images are" for share in ("half", "5 %", "1 %")]
+    names.append(f"{name}: one training image far nearer than the next")
     if space is None:
-        return [_NONE] * 4
-    control = _shares(space.held_out) if space.held_out else [_NONE] * 4
-    return [f"{a} / {b}" for a, b in zip(_shares(space.samples), control, strict=True)]
+        return dict.fromkeys(names, _NONE)
+    control = _shares(space.held_out) if space.held_out else [_NONE] * len(names)
+    pairs = zip(_shares(space.samples), control, strict=True)
+    return {name: f"{found} / {real}" for name, (found, real) in zip(names, pairs, strict=True)}
 
 
 def _shares(found: Closeness) -> list[str]:
@@ -157,7 +165,8 @@ def _copies(run: Memorization) -> str:
         return _NONE
     samples, real = run.copies.samples, run.copies.held_out
     control = f"{real.copies:,} of {real.images:,}" if real else _NONE
-    return f"{samples.copies:,} of {samples.images:,} / {control}"
+    removed = f"{run.copies.removed_share:.1%} of the set"
+    return f"{samples.copies:,} of {samples.images:,} / {control} / {removed}"
 
 
 def _walk(run: Memorization) -> str:
@@ -165,8 +174,3 @@ def _walk(run: Memorization) -> str:
     return (
         f"{found.worst:.2f} (sharp from {found.limit:.2f})" if found.worst is not None else "nothing changes"
     )
-
-
-def _scores(run: Memorization) -> list[str]:
-    nearest = run.score.nearest if run.score else ()
-    return [f"{one.to_samples:.2f} / {one.to_training_images:.2f}" for one in nearest]

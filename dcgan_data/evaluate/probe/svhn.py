@@ -6,41 +6,22 @@ digit; and, if asked for, what the same architecture learns from as many labels 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from dcgan_data.device import resolve_device
 from dcgan_data.errors import BadRequest
-from dcgan_data.evaluate.place import place_of
-from dcgan_data.evaluate.probe.supervised_search import SupervisedResult, search_supervised
+from dcgan_data.evaluate.figure import save_figure
+from dcgan_data.evaluate.place import Place, place_of
+from dcgan_data.evaluate.probe.supervised_search import search_supervised
 from dcgan_data.evaluate.probe.svhn_data import SVHN_SIZE, check_files, read_svhn
-from dcgan_data.evaluate.probe.svhn_linear import LinearResult, measure_features
+from dcgan_data.evaluate.probe.svhn_linear import measure_features
+from dcgan_data.evaluate.probe.svhn_result import SvhnResult
 from dcgan_data.evaluate.probe.svhn_settings import SvhnSettings
+from dcgan_data.evaluate.probe.svhn_table import svhn_figure
 from dcgan_data.formats.atomic import write_json
 from dcgan_data.reporter import Reporter
 from dcgan_data.train.trained import Trained, open_trained
-
-
-@dataclass(frozen=True)
-class SvhnResult:
-    """What was measured."""
-
-    model: str
-    """What was examined."""
-    training_images: int
-    """Images that labels were drawn from."""
-    validation_images: int
-    """Images that C, and hyper-parameters, were chosen by."""
-    test_images: int
-    """Images of the test set."""
-    seed: int
-    """Of the draws, and of the search."""
-    linear: LinearResult
-    """The classifiers on the discriminator's features."""
-    supervised: SupervisedResult | None
-    """The same architecture trained from scratch; None if it was not asked for."""
-    file: str
-    """JSON of all this."""
 
 
 def probe_svhn(path: Path, settings: SvhnSettings, reporter: Reporter) -> SvhnResult:
@@ -67,13 +48,18 @@ def probe_svhn(path: Path, settings: SvhnSettings, reporter: Reporter) -> SvhnRe
             supervised=None,
             file=str(place.file(".json")),
         )
-        write_json(Path(result.file), asdict(result))  # already now: the search may take hours
+        _write(place, result)  # already now: the search may take hours
         if settings.supervised:
             trials = place.file("-trials.jsonl")
             found = search_supervised(trained.shape, data, settings, trials, reporter)
             result = replace(result, supervised=found)
-            write_json(Path(result.file), asdict(result))
+            _write(place, result)
     return result
+
+
+def _write(place: Place, result: SvhnResult) -> None:
+    write_json(Path(result.file), asdict(result))
+    save_figure(place, svhn_figure(result))
 
 
 def _check_size(trained: Trained) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from dcgan_data.evaluate.figure import Figure
 from dcgan_data.evaluate.probe.supervised_search import SupervisedResult
-from dcgan_data.evaluate.probe.svhn import SvhnResult
 from dcgan_data.evaluate.probe.svhn_data import OFFICIAL_TEST, OFFICIAL_TRAIN
 from dcgan_data.evaluate.probe.svhn_linear import ErrorRate
+from dcgan_data.evaluate.probe.svhn_result import SvhnResult
 from dcgan_data.evaluate.probe.svhn_settings import DRAWS, SEARCH_DRAWS, TRIALS, VALIDATION
 from dcgan_data.evaluate.text_table import aligned
 

@@ -85,7 +85,7 @@ def test_a_figure_comes_back_after_its_directory_has_moved(tmp_path: Path) -> No
     (tmp_path / "run" / "walk").mkdir(parents=True)
     place = Place(tmp_path / "run" / "walk", "step-000002")
     assert read_figure(place) is None
-    saved = figure(place.file(".png"), tmp_path / "run" / "other.png")
+    saved = figure(png(place.file(".png")), png(tmp_path / "run" / "other.png"))
     save_figure(place, saved)
     assert read_figure(place) == Figure(
         saved.title,
@@ -99,6 +99,9 @@ def test_a_figure_comes_back_after_its_directory_has_moved(tmp_path: Path) -> No
     moved = read_figure(Place(tmp_path / "moved" / "walk", "step-000002"))
     assert moved is not None
     assert moved.pictures[0] == tmp_path / "moved" / "walk" / "step-000002.png"
+    moved.pictures[0].unlink()
+    with pytest.raises(BadInput, match=r"step-000002.png: is gone; give its command again"):
+        read_figure(Place(tmp_path / "moved" / "walk", "step-000002"))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"title": 3}'])

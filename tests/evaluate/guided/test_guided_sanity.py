@@ -9,9 +9,10 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from dcgan_data.evaluate.features_of import random_discriminator
 from dcgan_data.evaluate.guided.backprop import Field
 from dcgan_data.evaluate.guided.sanity import Level, Networks, compare
+from dcgan_data.train.models import Discriminator, build
+from dcgan_data.train.seeds import Stream, torch_rng
 from dcgan_data.train.trained import open_trained
 
 CPU = torch.device("cpu")
@@ -76,7 +77,8 @@ def test_layers_become_random_from_the_last_one_down(networks: Networks, texture
 
 def test_random_weights_are_not_those_that_the_run_began_with(networks: Networks) -> None:
     """The run has the same seed: they would share what the run's first steps did not change."""
-    began = random_discriminator(networks.trained.shape, 0, CPU).state_dict()["stages.0.conv.weight"]
+    start = build(Discriminator, networks.trained.shape, torch_rng(0, Stream.DISCRIMINATOR_WEIGHTS))
+    began = start.state_dict()["stages.0.conv.weight"]
     trained = networks.randomised(0).state_dict()["stages.0.conv.weight"]
     random = networks.randomised(3).state_dict()["stages.0.conv.weight"]
     assert (began - trained).abs().max() < 0.01 < (began - random).abs().max()

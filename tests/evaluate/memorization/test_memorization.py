@@ -51,8 +51,8 @@ def test_mirrored_and_shifted_copies_are_found(run: Path, draws: Draws) -> None:
     assert found.copies.samples.copies >= 18
     assert found.copies.held_out is not None
     assert (found.copies.held_out.images, found.copies.held_out.copies) == (8, 0)
-    assert any("samples are copies of training images by the set's own check" in sign for sign in found.signs)
-    assert "of held-out images 0 of 8" in memorization_table(result)
+    assert any("copies of training images by the set's own check" in sign for sign in found.signs)
+    assert "which removed 14.3% of the real ones" in memorization_table(result)  # 10 of 70
     assert found.sheet is not None
     with Image.open(found.sheet) as sheet:
         assert sheet.format == "PNG"
@@ -70,6 +70,8 @@ def test_an_untrained_model_shows_no_sign_of_copies(untrained: MemorizationResul
     assert told["runs"][0]["copies"]["samples"]["images"] == 20
     assert told["runs"][0]["neighbours"]["training_images"] == 52
     place = Path(found.neighbours.run) / "memorization"
+    assert not (place.parent / "walk").exists()  # a person's own walk stays
+    assert (place / "walk" / "step-000002.png").exists()
     assert Path(result.page) == place / "step-000002.html"
     assert (place / "step-000002.figure.json").exists()
 
@@ -94,7 +96,9 @@ def test_a_set_that_was_only_prepared_has_no_codes(
     result = ask(make_run(bare_set, tmp_path / "run", held_out=0))
     (found,) = result.runs
     assert (found.copies, found.score, found.sheet) == (None, None, None)
-    assert "copies by the set's check" in memorization_table(result)
+    table = memorization_table(result)
+    assert "Not asked: the set was only prepared: it has no codes, and no check for copies." in table
+    assert "Not asked: no images were held out of training: nearness has no control." in table
 
 
 def space(below: float, singled_out: float) -> Space:
@@ -104,22 +108,22 @@ def space(below: float, singled_out: float) -> Space:
 
 def test_signs_are_told_beyond_chance_alone(untrained: MemorizationResult) -> None:
     (found,) = untrained.runs
-    calm = Copies(0.73, Checked(1000, 0, 2, 0.9), Checked(1000, 0, 1, 0.8))
+    calm = Copies(0.73, Checked(1000, 0, 60, 0.9), Checked(1000, 0, 0, 0.8), 0.05)
 
     def signs(copies: Copies, near: float, singled_out: float) -> tuple[str, ...]:
         neighbours = replace(found.neighbours, codes=space(near, 0.0), pixels=space(0.01, singled_out))
-        walk = replace(found.walk, warnings=())
+        walk = replace(found.walk, signs=(), warnings=("no video",))
         return Memorization(neighbours, copies, walk, found.score, None).signs
 
     assert signs(calm, 0.012, 0.003) == ()
-    (told,) = signs(Copies(0.73, Checked(1000, 0, 20, 0.9), calm.held_out), 0.012, 0.003)
-    assert told.startswith("20 of 1,000 samples are copies of training images")
+    (told,) = signs(replace(calm, samples=Checked(1000, 0, 80, 0.9)), 0.012, 0.003)
+    assert told.startswith("80 of 1,000 samples (8.0%) are copies of training images")
     (told,) = signs(calm, 0.05, 0.003)
     assert told.startswith("in codes, 5.0% of the samples are nearer")
     (told,) = signs(calm, 0.012, 0.03)
     assert told.startswith("in pixels, 3.0% of the samples have one training image")
-    (told,) = signs(Copies(0.73, Checked(10, 0, 1, 0.9), None), 0.012, 0.003)
-    assert told == "1 of 10 samples are copies of training images by the set's own check"
+    (told,) = signs(Copies(0.73, Checked(10, 0, 1, 0.9), None, 0.0), 0.012, 0.003)
+    assert told.startswith("1 of 10 samples (10.0%) are copies of training images")
 
 
 def test_requests_that_cannot_be_met(run: Path, tmp_path: Path) -> None:

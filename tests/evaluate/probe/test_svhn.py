@@ -22,9 +22,10 @@ from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.evaluate.probe import svhn, svhn_draws, svhn_linear
 from dcgan_data.evaluate.probe.supervised import HyperParameters, Outcome
 from dcgan_data.evaluate.probe.supervised_search import SupervisedResult, Trial
-from dcgan_data.evaluate.probe.svhn import SvhnResult, probe_svhn
+from dcgan_data.evaluate.probe.svhn import probe_svhn
 from dcgan_data.evaluate.probe.svhn_data import draw_labels, read_svhn
 from dcgan_data.evaluate.probe.svhn_linear import ErrorRate, LinearResult, TriedCost
+from dcgan_data.evaluate.probe.svhn_result import SvhnResult
 from dcgan_data.evaluate.probe.svhn_seeds import Purpose, rng_of
 from dcgan_data.evaluate.probe.svhn_settings import COSTS, SvhnSettings
 from dcgan_data.evaluate.probe.svhn_table import svhn_figure, svhn_table, warnings_of
