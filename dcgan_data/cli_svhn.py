@@ -92,7 +92,7 @@ def svhn(
         trials=trials,
         checkpoint=checkpoint,
         seed=seed or 0,
-        workers=workers or all_cores(),
+        workers=all_cores() if workers is None else workers,
         device=device,
         out=out,
     )

@@ -33,6 +33,7 @@ from dcgan_data.train.seeds import Stream, torch_rng
 _BATCH = 128
 """The authors' batch, which standing statistics are taken over."""
 _NAME = re.compile(r"(\d+)_(gen|discrim)_params\.jl_(\d+)\.npy")
+_MAGIC = b"\x93NUMPY"
 _PLACES = BASE_SIZE**2
 
 
@@ -120,8 +121,11 @@ def _read(directory: Path, epoch: int, network: str) -> _Arrays:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        values: np.ndarray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        if not path.read_bytes().startswith(_MAGIC):
+            raise ValueError("no numpy array")
+        # Mapped: the file must be as long as its header says before memory is taken.
+        values = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise BadInput(f"{path}: damaged ({error}); copy it again") from None
     if values.dtype != np.float32 or not values.size or not np.isfinite(values).all():
         raise BadInput(f"{path}: {values.dtype} of shape {values.shape}, expected finite float32 numbers")

@@ -181,7 +181,9 @@ def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
     middle.unlink()
     with pytest.raises(BadInput, match=r"w: 30_gen_params.jl_04.npy is missing; copy all files of the model"):
         import_authors(directory, out)
-    for damage in (b"", kept[:50], b"no array at all"):
+    huge = kept.replace(b"(16, 8, 5, 5)", b"(1688888888,)")
+    assert huge != kept
+    for damage in (b"", kept[:50], kept[:-1], b"no array at all", b"PK\3\4 no zip", huge):
         middle.write_bytes(damage)
         with pytest.raises(BadInput, match=r"30_gen_params.jl_04.npy: damaged \(.*\); copy it again"):
             import_authors(directory, out)
