@@ -23,7 +23,7 @@ from dcgan_data.device import resolve_device
 from dcgan_data.errors import BadRequest
 from dcgan_data.evaluate.figure import save_figure
 from dcgan_data.evaluate.mnist.idx import read_test_digits, read_training_digits
-from dcgan_data.evaluate.mnist.result import ErrorRate, Generated, MnistResult
+from dcgan_data.evaluate.mnist.result import Generated, Misclassified, MnistResult
 from dcgan_data.evaluate.mnist.sheet import write_digits
 from dcgan_data.evaluate.mnist.table import mnist_figure
 from dcgan_data.evaluate.place import Place
@@ -99,7 +99,7 @@ def _errors(
     counts: set[int],
     device: torch.device,
     reporter: Reporter,
-) -> tuple[ErrorRate, ...]:
+) -> tuple[Misclassified, ...]:
     """By the first so many references of a stream, which has a name for the progress display."""
     name, references = stream
     judge = NearestErrors(test, sorted(counts), device)
@@ -107,13 +107,11 @@ def _errors(
         for chunk in references:
             judge.add(chunk)
             stage.advance(len(chunk))
-    return tuple(
-        ErrorRate(count, wrong, 100 * wrong / len(test)) for count, wrong in sorted(judge.errors.items())
-    )
+    return tuple(Misclassified.of(count, wrong, len(test)) for count, wrong in sorted(judge.errors.items()))
 
 
 def _described(
-    sampler: ConditionalSampler, seed: int, errors: tuple[ErrorRate, ...], picture: Path
+    sampler: ConditionalSampler, seed: int, errors: tuple[Misclassified, ...], picture: Path
 ) -> Generated:
     epochs = sampler.record.epochs_after(sampler.step)
     return Generated(str(sampler.run_dir), sampler.step, epochs, seed, errors, str(picture))

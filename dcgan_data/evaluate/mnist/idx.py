@@ -6,6 +6,7 @@ import gzip
 import math
 import struct
 import zlib
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from dcgan_data.train.conditional.labelled import CLASSES, SIDE, LabelledImages
 _GZIP = b"\x1f\x8b"
 _UINT8 = 8
 """The type of values, in the third byte of an idx file."""
+_PIECE = 1 << 20
+"""Bytes read at once."""
 
 
 def read_training_digits(directory: Path) -> LabelledImages:
@@ -70,7 +73,7 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
             header = file.read(4 * (1 + dimensions))
             shape = _shape_of(path, header, dimensions)
             expected = math.prod(shape)
-            values = file.read(expected + 1)  # one more: the end is reached, and gzip's checksum compared
+            values = _read(file, expected + 1)  # one more: the end is reached, and gzip's checksum compared
     except EOFError:
         raise BadInput(f"{path}: is cut short; get it again") from None
     except (OSError, zlib.error) as error:
@@ -79,7 +82,15 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     if len(values) != expected:
         found = f"{len(values):,}" if len(values) < expected else f"more than {expected:,}"
         raise BadInput(f"{path}: {found} values, its header says {expected:,}; get it again")
-    return np.frombuffer(bytearray(values), np.uint8).reshape(shape)
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _read(file: gzip.GzipFile | BufferedReader, count: int) -> bytearray:
+    """At most so many bytes, in pieces: memory is taken for what is there, not for what a header claims."""
+    values = bytearray()
+    while piece := file.read(min(_PIECE, count - len(values))):
+        values += piece
+    return values
 
 
 def _shape_of(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dcgan_data.evaluate.figure import Figure
-from dcgan_data.evaluate.mnist.result import ErrorRate, MnistResult
+from dcgan_data.evaluate.mnist.result import Misclassified, MnistResult
 from dcgan_data.evaluate.text_table import aligned
 from dcgan_data.train.conditional.loop import ConditionalSummary
 
 _FEW, _MANY = 50_000, 10_000_000
-_CONFIDENCE = 1.96
-"""Standard deviations to either side that hold 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +92,13 @@ def _our_rows(result: MnistResult) -> list[_Row]:
     return rows
 
 
-def _percents(rates: Sequence[ErrorRate]) -> dict[int, str]:
-    return {rate.references: f"{rate.percent:.2f}" for rate in rates}
+def _percents(rates: Sequence[Misclassified]) -> dict[int, str]:
+    return {rate.references: f"{rate.percent:.2f} +- {rate.spread:.2f}" for rate in rates}
 
 
 def _certainty(result: MnistResult) -> str:
-    """By how much our numbers would differ on other test images."""
-    share = result.real[0].wrong / result.test_images
-    spread = 100 * _CONFIDENCE * math.sqrt(share * (1 - share) / result.test_images)
-    return f"Ours are known to about +-{spread:.2f}: so much would other test images change them (95 %)."
+    """What our rows' +- is, and what it is not."""
+    return (
+        f"+-: so much would other {result.test_images:,} test images change a number of ours (95 %); the "
+        "chance of the drawn samples is not in it."
+    )

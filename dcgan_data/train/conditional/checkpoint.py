@@ -8,7 +8,7 @@ depends on the clock, so that a resumed run ends in the same bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,26 +62,36 @@ def save_checkpoint(directory: Path, state: ConditionalState, standing: Statisti
 
 
 def load_checkpoint(checkpoint: Path, state: ConditionalState) -> None:
-    """Overwrite ``state`` by what was saved; BadInput if the file is damaged or of other shapes.
+    """Overwrite ``state`` by what was saved.
 
-    After BadInput ``state`` may be half overwritten: load another one into it, or drop it.
+    Raises BadInput if the file is absent, damaged or of other shapes: ``state`` is then as it was. Another
+    OSError says nothing of what is in the file.
     """
+    weights, moments = {}, {}
     with _damage_is_bad_input(checkpoint):
-        tensors = st.load_file(checkpoint)
-        for prefix, model, adam in _players(state):
-            model.load_state_dict(_below(prefix, tensors))
-            _load_adam(adam, model, _below(f"adam_{prefix[0]}", tensors))
-        state.rng.set_state(tensors["rng"])
-        state.measures.copy_(tensors["measures"])
-        state.step = step_of(checkpoint)
+        tensors = _read(checkpoint)
+        for prefix, model, _ in _players(state):
+            weights[prefix] = _below(prefix, tensors)
+            _check_shapes(weights[prefix], dict(model.named_parameters()))
+            moments[prefix] = _moments_of(model, _below(f"adam_{prefix[0]}", tensors))
+        _check_shapes({"measures": tensors["measures"]}, {"measures": state.measures})
+        _set_rng(state.rng, tensors["rng"])
+    for prefix, model, adam in _players(state):
+        model.load_state_dict(weights[prefix])
+        groups = adam.state_dict()["param_groups"]
+        adam.load_state_dict({"state": moments[prefix], "param_groups": groups})
+    state.measures.copy_(tensors["measures"])
+    state.step = step_of(checkpoint)
 
 
 def load_generator(checkpoint: Path, shape: ConditionalShape) -> ConditionalGenerator:
-    """The generator with its standing statistics, on the CPU; BadInput if the file is damaged."""
+    """The generator with its standing statistics, on the CPU; errors as of ``load_checkpoint``."""
     model = ConditionalGenerator(shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
     with _damage_is_bad_input(checkpoint):
-        tensors = st.load_file(checkpoint)
-        model.load_state_dict(_below("generator", tensors))
+        tensors = _read(checkpoint)
+        weights = _below("generator", tensors)
+        _check_shapes(weights, dict(model.named_parameters()))
+        model.load_state_dict(weights)
         standing = _below("standing", tensors)
         names = {name.rpartition(".")[0] for name in standing}
         set_standing(
@@ -100,19 +110,47 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(f"{prefix}."): tensor for name, tensor in found.items()}
 
 
-def _load_adam(adam: torch.optim.Adam, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+def _read(checkpoint: Path) -> dict[str, Tensor]:
+    try:
+        # Not load_file: it tells a file that may not be read from an absent one by neither type nor number.
+        data = checkpoint.read_bytes()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(checkpoint)) from error  # with the name, always
+    return st.load(data)
+
+
+def _check_shapes(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    # Before torch does: of other shapes, and of a lack of memory, it says RuntimeError.
+    if differing := sorted(found.keys() ^ expected.keys()):
+        raise KeyError(f"{differing[0]} is {'unknown' if differing[0] in found else 'missing'}")
+    for name, tensor in found.items():
+        if tensor.shape != expected[name].shape:
+            shapes = [tuple(one.shape) for one in (tensor, expected[name])]
+            raise ValueError(f"{name} is {shapes[0]}, expected {shapes[1]}")
+
+
+def _moments_of(model: nn.Module, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Adam's state for each weight, by its number; none before the player's first update."""
     moments = {}
-    for number, (name, _) in enumerate(model.named_parameters()):
-        if f"{name}.step" in tensors:  # absent before this player's first update
-            moments[number] = {key: tensors[f"{name}.{key}"] for key in ("step", *_MOMENTS)}
-    adam.load_state_dict({"state": moments, "param_groups": adam.state_dict()["param_groups"]})
+    for number, (name, weight) in enumerate(model.named_parameters()):
+        if found := _below(name, tensors):
+            _check_shapes(found, {"step": torch.tensor(0.0), **dict.fromkeys(_MOMENTS, weight)})
+            moments[number] = found
+    return moments
+
+
+def _set_rng(rng: torch.Generator, value: Tensor) -> None:
+    try:
+        rng.set_state(value)
+    except RuntimeError as error:
+        raise ValueError(f"rng: {error}") from error
 
 
 @contextmanager
 def _damage_is_bad_input(checkpoint: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (FileNotFoundError, SafetensorError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise BadInput(
             f"{checkpoint}: damaged ({reason}); remove this file to use the checkpoint before it"

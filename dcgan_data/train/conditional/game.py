@@ -60,13 +60,18 @@ class ConditionalState:
         return self.step % 2 == 0
 
 
+def resolved_precision(settings: ConditionalSettings, device: torch.device) -> str:
+    """float32 or bf16: where ``auto`` is the tf32 of an older GPU elsewhere, the authors' float32 stays."""
+    return "bf16" if resolve_precision(settings.precision, device) == "bf16" else "float32"
+
+
 def new_state(settings: ConditionalSettings, device: torch.device) -> ConditionalState:
     """Both networks with fresh weights, and their optimisers, at step 0."""
     shape, seed = ConditionalShape.of(asdict(settings)), settings.seed
     generator = ConditionalGenerator(shape, torch_rng(seed, Stream.GENERATOR_WEIGHTS)).to(device)
     rng = torch_rng(seed, Stream.DISCRIMINATOR_WEIGHTS)
     discriminator = ConditionalDiscriminator(shape, rng).to(device)
-    low = resolve_precision(settings.precision, device) == "bf16"
+    low = resolved_precision(settings, device) == "bf16"
     return ConditionalState(
         generator=generator,
         discriminator=discriminator,

@@ -27,20 +27,20 @@ from dcgan_data.train.conditional.game import (
     move_discriminator,
     move_generator,
     new_state,
+    resolved_precision,
     set_learning_rate,
 )
 from dcgan_data.train.conditional.labelled import LabelledImages, split
 from dcgan_data.train.conditional.models import one_hot
 from dcgan_data.train.conditional.record import (
     ConditionalRecord,
-    check_continues,
+    continued,
     library_versions,
     read_record,
     settings_as_json,
     write_record,
 )
 from dcgan_data.train.conditional.settings import ConditionalSettings
-from dcgan_data.train.engine import resolve_precision
 from dcgan_data.train.guard import failure_of
 from dcgan_data.train.interrupt import deferred_interrupts
 from dcgan_data.train.norm import Statistics, standing
@@ -108,10 +108,13 @@ def train_conditional(
         held_out=len(held_out),
         total_steps=settings.all_epochs * settings.steps_per_epoch(len(training)),
         libraries=library_versions(),
-        machine={"device": device.type, "precision": resolve_precision(settings.precision, device)},
+        machine={"device": device.type, "precision": resolved_precision(settings, device)},
     )
     run = RunDirectory(settings.run_dir)
-    check_continues(run, record) if resume else run.check_free()
+    if resume:
+        record = continued(run, record)
+    else:
+        run.check_free()
     with locked(run.path, "--run-dir"):
         session = _Session(settings, run, record, (training, held_out), device)
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
@@ -147,7 +150,7 @@ class _Session:
         self.accuracy: float | None = None
         self.messages = [
             f"{len(training):,} images to train on, {len(self.held_out):,} held out; "
-            f"{self.per_epoch:,} steps an epoch; {', '.join(record.machine.values())}"
+            f"{self.per_epoch:,} steps an epoch; {device.type}, {resolved_precision(settings, device)}"
         ]
 
     def go(self, resume: bool, on_step: OnStep | None) -> ConditionalSummary:
@@ -284,7 +287,7 @@ class _Session:
 
         A run that ended before its first checkpoint starts again from step 0.
         """
-        saved = checkpoints_in(self.run.checkpoints)
+        saved, damaged = checkpoints_in(self.run.checkpoints), []
         while saved:
             try:
                 load_checkpoint(saved[-1], self.state)
@@ -293,7 +296,9 @@ class _Session:
                 if len(saved) == 1:
                     raise
                 self.messages.append(str(error).replace("remove this file to use", "going on from"))
-                saved.pop().unlink()
+                damaged.append(saved.pop())
+        for checkpoint in damaged:  # only now that there is another to go on from
+            checkpoint.unlink(missing_ok=True)
         self.run.return_to(self.state.step)
 
     def _last_saved(self) -> Path | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -29,7 +29,7 @@ MAY_CHANGE = frozenset(
         "log_every",
     )
 )
-"""Settings that a resumed run may change; of the epochs see ``check_continues``."""
+"""Settings that a resumed run may change; of the epochs see ``continued``."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,20 @@ def read_record(run: RunDirectory) -> ConditionalRecord:
         ) from None
 
 
-def check_continues(run: RunDirectory, now: ConditionalRecord) -> None:
-    """BadRequest unless the directory holds a run, and ``now`` changes nothing of its course so far."""
+def continued(run: RunDirectory, now: ConditionalRecord) -> ConditionalRecord:
+    """``now``, with the machine that the run was begun on.
+
+    Raises BadRequest unless the directory holds a run, and ``now`` changes nothing of its course so far.
+    """
     if not run.config.exists():
         raise BadRequest(f"{run.path}: nothing to resume, no run is here; leave --resume out to start one")
     before = read_record(run)
     differing = [
         f"{name} was {before.settings.get(name)}, is {value}"
         for name, value in now.settings.items()
-        if name not in MAY_CHANGE and before.settings.get(name) != value
+        if name not in MAY_CHANGE and name != "precision" and before.settings.get(name) != value
     ]
+    differing += _other_precision(before, now)
     if before.data_sha256 != now.data_sha256:
         differing.append("--data has other contents")
     differing += _other_rates(run, before, now)
@@ -129,6 +133,17 @@ def check_continues(run: RunDirectory, now: ConditionalRecord) -> None:
             f"{run.path}: cannot be resumed with other settings: {'; '.join(differing)}; "
             "give the old values, or choose another --run-dir"
         )
+    return replace(now, machine=before.machine)
+
+
+def _other_precision(before: ConditionalRecord, now: ConditionalRecord) -> list[str]:
+    """As resolved: "auto" need not be on this machine what it was on the first."""
+    was, now_is = before.machine.get("precision"), now.machine["precision"]
+    if was == now_is:
+        return []
+    asked = now.settings["precision"]
+    here = f" ({asked} on this machine)" if asked != now_is else ""
+    return [f"precision was {was}, is {now_is}{here}: give --precision {was}"]
 
 
 def _other_rates(run: RunDirectory, before: ConditionalRecord, now: ConditionalRecord) -> list[str]:

@@ -105,3 +105,13 @@ def test_a_file_that_is_missing(mnist: Path, tmp_path: Path) -> None:
 
 def test_labels_are_one_dimension(mnist: Path) -> None:
     assert read_idx(mnist / LABELS, 1).shape == (60,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_header_that_claims_too_much_takes_no_memory(mnist: Path, zipped: bool) -> None:
+    data = gzip.decompress((mnist / IMAGES).read_bytes())
+    claiming = data[:4] + b"\xff\xff\xff\xff" + data[8:]
+    (mnist / IMAGES).write_bytes(gzip.compress(claiming) if zipped else claiming)
+    told = "47,040 values, its header says 3,367,254,359,280; get it again"
+    with pytest.raises(BadInput, match=f"{IMAGES}: {told}"):
+        read_training_digits(mnist)

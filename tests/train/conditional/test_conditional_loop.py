@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch as st
 import torch
 from PIL import Image
 
 from dcgan_data.errors import BadInput, BadRequest, TrainingStopped
-from dcgan_data.train.conditional.checkpoint import checkpoints_in
+from dcgan_data.train.conditional import game
+from dcgan_data.train.conditional.checkpoint import checkpoints_in, load_checkpoint
+from dcgan_data.train.conditional.game import new_state
 from dcgan_data.train.conditional.labelled import LabelledImages
 from dcgan_data.train.conditional.loop import resumed_settings, train_conditional
 from dcgan_data.train.conditional.sampler import open_conditional
@@ -188,6 +193,86 @@ def test_when_all_checkpoints_are_damaged_it_is_said(
         path.write_bytes(b"")
     with pytest.raises(BadInput, match=r"000005.safetensors: damaged \(SafetensorError"):
         train_conditional(settings, digits, resume=True)
+    assert steps_of(settings.run_dir) == [5, 10, 15, 16]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_cannot_be_read_is_neither_damaged_nor_passed_over(
+    make_settings: MakeSettings,
+    digits: LabelledImages,
+    whole: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    settings = make_settings()
+    shutil.copytree(whole, settings.run_dir)
+    read = Path.read_bytes
+
+    def failing(path: Path) -> bytes:
+        if path.name == "000016.safetensors":
+            raise OSError(number, os.strerror(number))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(OSError, match=os.strerror(number)) as raised:
+        train_conditional(settings, digits, resume=True)
+    newest = settings.run_dir / "checkpoints" / "000016.safetensors"
+    assert (raised.value.errno, raised.value.filename) == (number, str(newest))
+    assert steps_of(settings.run_dir) == [5, 10, 15, 16] and lines(settings.run_dir) == lines(whole)
+
+
+def test_a_lack_of_memory_is_no_damage(
+    make_settings: MakeSettings, digits: LabelledImages, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_settings()
+    shutil.copytree(whole, settings.run_dir)
+
+    def too_much(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.Adam, "load_state_dict", too_much)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        train_conditional(settings, digits, resume=True)
+    assert steps_of(settings.run_dir) == [5, 10, 15, 16]
+
+
+def drop(name: str) -> Callable[[dict[str, torch.Tensor]], object]:
+    return lambda tensors: tensors.pop(name)
+
+
+def put(name: str, *shape: int) -> Callable[[dict[str, torch.Tensor]], object]:
+    return lambda tensors: tensors.update({name: torch.zeros(shape, dtype=torch.uint8)})
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (drop("generator.full"), "KeyError: 'full is missing'"),
+        (put("discriminator.other", 2), "KeyError: 'other is unknown'"),
+        (put("generator.full", 4, 2), r"ValueError: full is \(4, 2\), expected \(4, 13\)"),
+        (drop("adam_g.full.step"), "KeyError: 'step is missing'"),
+        (put("adam_d.full.exp_avg", 3), r"ValueError: exp_avg is \(3,\), expected"),
+        (put("measures", 5), r"ValueError: measures is \(5,\), expected \(4,\)"),
+        (drop("rng"), "KeyError: 'rng'"),
+        (put("rng", 3), "ValueError: rng: "),
+    ],
+)
+def test_a_checkpoint_of_other_contents_is_damaged(
+    make_settings: MakeSettings,
+    whole: Path,
+    tmp_path: Path,
+    damage: Callable[[dict[str, torch.Tensor]], object],
+    told: str,
+) -> None:
+    tensors = st.load_file(whole / "checkpoints" / "000010.safetensors")
+    damage(tensors)
+    path = tmp_path / "000010.safetensors"
+    st.save_file(tensors, path)
+    state = new_state(make_settings(), CPU)
+    before = state.generator.full.detach().clone()
+    with pytest.raises(BadInput, match=f"{path}: damaged \\({told}"):
+        load_checkpoint(path, state)
+    assert state.step == 0 and torch.equal(state.generator.full, before)
 
 
 def test_a_finished_run_has_nothing_left_to_do(
@@ -216,6 +301,7 @@ def test_more_epochs_may_follow_as_long_as_none_was_of_the_decay(
     ("changes", "told"),
     [
         ({"seed": 1}, "seed was 0, is 1"),
+        ({"precision": "bf16"}, "precision was float32, is bf16: give --precision float32; give the old"),
         ({"learning_rate": 1e-3}, "learning_rate was 0.0002, is 0.001"),
         (
             {"epochs": 1, "decay_epochs": 4},
@@ -231,6 +317,37 @@ def test_the_course_of_a_run_cannot_be_changed(
     shutil.copytree(whole, settings.run_dir)
     with pytest.raises(BadRequest, match=f"cannot be resumed with other settings: {told}"):
         train_conditional(settings, digits, resume=True)
+
+
+def test_a_run_goes_on_in_the_precision_it_was_begun_in(
+    make_settings: MakeSettings, digits: LabelledImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever "auto" is on the machine that it goes on with; and its record names the first."""
+    here = "bf16"
+    monkeypatch.setattr(game, "resolve_precision", lambda name, _: here if name == "auto" else name)
+    settings = make_settings(precision="auto", epochs=1, decay_epochs=0)
+    train_conditional(settings, digits)
+    config = settings.run_dir / "config.json"
+    first = {**json.loads(config.read_text())["machine"], "device": "another"}
+    config.write_text(json.dumps({**json.loads(config.read_text()), "machine": first}))
+    here = "float32"
+    longer = replace(settings, epochs=2)
+    told = r"precision was bf16, is float32 \(auto on this machine\): give --precision bf16; give the old"
+    with pytest.raises(BadRequest, match=f"cannot be resumed with other settings: {told}"):
+        train_conditional(longer, digits, resume=True)
+    assert lines(settings.run_dir)[-1]["step"] == 4
+    reports: list[StepReport] = []
+    train_conditional(replace(longer, precision="bf16"), digits, resume=True, on_step=reports.append)
+    assert reports[0].messages[0].endswith("; cpu, bf16")
+    assert lines(settings.run_dir)[-1]["step"] == 8
+    record = json.loads(config.read_text())
+    assert record["machine"] == {"device": "another", "precision": "bf16"}
+    assert record["settings"]["precision"] == "bf16"
+
+
+def test_tf32_is_float32_here(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game, "resolve_precision", lambda *_: "tf32")
+    assert game.resolved_precision(make_settings(precision="auto"), CPU) == "float32"
 
 
 def test_other_images_are_not_trained_on(
