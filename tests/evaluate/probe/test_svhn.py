@@ -196,7 +196,7 @@ def test_the_result_is_kept_before_the_search(
 
     monkeypatch.setattr(svhn, "search_supervised", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        probe_svhn(run, settings(svhn_files, tmp_path / "out", draws=1, supervised=True), reporter)
+        probe_svhn(run, settings(svhn_files, tmp_path / "out", draws=2, supervised=True), reporter)
     kept = json.loads((tmp_path / "out" / "step-000002.json").read_text())
     assert kept["supervised"] is None and kept["linear"]["draws"] == 1
     assert kept["file"] == str(tmp_path / "out" / "step-000002.json")
@@ -206,10 +206,10 @@ def test_the_result_is_kept_before_the_search(
 def test_features_that_are_too_many_to_keep_are_computed_again(
     tmp_path: Path, run: Path, svhn_files: Path, reporter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = probe_svhn(run, settings(svhn_files, tmp_path / "out", draws=1), reporter)
+    kept = probe_svhn(run, settings(svhn_files, tmp_path / "out", draws=2), reporter)
     monkeypatch.setattr(svhn_draws, "_KEPT_BYTES", 1000)
     monkeypatch.setattr(svhn_draws, "_BLOCK_BYTES", 1000)
-    assert probe_svhn(run, settings(svhn_files, tmp_path / "out", draws=1), reporter) == kept
+    assert probe_svhn(run, settings(svhn_files, tmp_path / "out", draws=2), reporter) == kept
 
 
 def test_missing_files_are_named(tmp_path: Path, run: Path, svhn_files: Path, reporter: Any) -> None:
