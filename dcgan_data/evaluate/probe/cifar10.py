@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dcgan_data.device import resolve_device
 from dcgan_data.errors import BadRequest
 from dcgan_data.evaluate.figure import save_figure
 from dcgan_data.evaluate.place import place_of
+from dcgan_data.evaluate.probe.choosing import FOLDS
 from dcgan_data.evaluate.probe.cifar10_result import PER_CLASS, Cifar10Result, Cifar10Settings
 from dcgan_data.evaluate.probe.feature_kinds import (
     FeatureKind,
@@ -95,7 +97,10 @@ def _limited(train: Labelled, settings: Cifar10Settings) -> Labelled:
         raise BadRequest(
             f"--limit {settings.limit}: {settings.data} has {len(train):,} training images; give fewer"
         )
-    return train.some(draw_part(train.labels, settings.limit, rng_of(settings.seed, Purpose.LIMIT)))
+    chosen = draw_part(train.labels, settings.limit, rng_of(settings.seed, Purpose.LIMIT))
+    if (fewest := np.bincount(train.labels[chosen], minlength=len(train.classes)).min()) < FOLDS:
+        raise BadRequest(f"--limit {settings.limit}: leaves {fewest} images of a class; {FOLDS} are needed")
+    return train.some(chosen)
 
 
 def _say_memory(

@@ -18,7 +18,7 @@ from dcgan_data.evaluate.probe.kmeans import learn_centroids, standardise
 from dcgan_data.reporter import Reporter
 from dcgan_data.train.models import Discriminator, ModelShape
 
-_AT_ONCE = 1000
+_AT_ONCE = 1024
 Pair = tuple[np.ndarray, np.ndarray]
 """Of training and test images."""
 

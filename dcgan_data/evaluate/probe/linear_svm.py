@@ -26,16 +26,18 @@ from torch import Tensor
 TOLERANCE = 1e-3
 """Bound of how far an objective may be above its minimum, as a share of it. It is far from tight: objectives
 are then within some 1e-5 of LinearSVC's at its closest."""
-_MOST_STEPS = 50
-_MOST_DIRECTIONS = 30
+_MOST_PASSES = 1000
+"""Over the features, in a fit."""
+_MOST_DIRECTIONS = 100
 """Of conjugate gradients in a step: the classifiers' support vectors change with each step anyway."""
 _RESIDUAL = 0.1
 """Of a step's linear equations, relative to the gradient."""
 _STALLED = 1e-9
 """A relative fall of the objective that is only rounding."""
-MOST_SAMPLED = 2000
-_LEAST_SHARE = 10
-"""Rows that the preconditioner is made from: one in so many, and no more than that."""
+_LEAST_SAMPLED, MOST_SAMPLED = 500, 2000
+"""Rows that the preconditioner is made from, if there are as many: a tenth, within these bounds."""
+_STEEPEST = 1e4
+"""Curvature that the preconditioner takes away, at most: of more, float32 leaves less than its rounding."""
 _TINY = 1e-30
 
 
@@ -82,7 +84,8 @@ class LinearSvm:
     def fit(self, cost: float, start: Classifiers | None = None, tolerance: float = TOLERANCE) -> Classifiers:
         """Minimise all objectives; ``start``: classifiers to begin with, such as those of the next smaller C.
 
-        It ends without ``converged`` after 50 steps, or when float32 allows for no further progress.
+        It ends without ``converged`` after some 1,000 passes over the features, or when float32 allows for no
+        further progress.
         """
         rows, signs = self._rows, self._signs
         rows.passes = 0
@@ -91,20 +94,31 @@ class LinearSvm:
         if start is not None:
             weights, scores = start.weights.clone(), rows.scores(start.weights)
         before = None
-        for step in range(_MOST_STEPS + 1):
+        while True:
             slack = (1 - signs * scores).clamp(min=0) * signs.abs()
             objective = _squares(weights, 1) / 2 + cost * _squares(slack, 0)
             gradient = weights - 2 * cost * rows.combined(signs * slack)
             gap = float((_squares(gradient, 1) / 2 / objective.clamp(min=_TINY)).max())
             stalled = before is not None and bool((before - objective <= _STALLED * objective).all())
-            if gap <= tolerance or stalled or step == _MOST_STEPS:
+            # One step is always made: no weights at all are near enough to the best ones of a small C, but
+            # tell nothing apart.
+            if (gap <= tolerance and before is not None) or stalled or rows.passes >= _MOST_PASSES:
                 break
             before = objective
-            direction, change = self._newton_direction(gradient, (slack > 0).float(), cost)
+            direction, change = self._descent(gradient, (slack > 0).float(), cost)
             length = _step_length(1 - signs * scores, signs * change, weights, direction, cost)
             weights += length[:, None] * direction
             scores += length * change
         return Classifiers(weights, tuple(objective.tolist()), gap, gap <= tolerance, rows.passes)
+
+    def _descent(self, gradient: Tensor, active: Tensor, cost: float) -> tuple[Tensor, Tensor]:
+        """The Newton direction, or, where rounding has spoilt it, straight down; and the change of scores."""
+        direction, change = self._newton_direction(gradient, active, cost)
+        spoilt = ~direction.isfinite().all(1) | ((direction * gradient).sum(1) > 0)
+        if bool(spoilt.any()):
+            direction = torch.where(spoilt[:, None], -gradient, direction)
+            change = self._rows.scores(direction)
+        return direction, change
 
     def _newton_direction(self, gradient: Tensor, active: Tensor, cost: float) -> tuple[Tensor, Tensor]:
         """Solve H d = -gradient, H = I + 2 C sum_active x x', for each classifier; d, and what it does to
@@ -205,7 +219,7 @@ class _Preconditioner:
     """
 
     def __init__(self, features: Tensor) -> None:
-        count = max(1, min(len(features) // _LEAST_SHARE, MOST_SAMPLED))
+        count = min(len(features), MOST_SAMPLED, max(_LEAST_SAMPLED, len(features) // 10))
         chosen = torch.linspace(0, len(features) - 1, count, device=features.device).long()
         rows = features[chosen]
         self._rows = torch.cat([rows, rows.new_ones(count, 1)], dim=1)
@@ -216,8 +230,8 @@ class _Preconditioner:
 
     def prepare(self, cost: float) -> None:
         """For c = 2 ``cost``."""
-        scale = 2 * cost / self._share
-        self._factors = (scale / (1 + scale * self._values)).float()
+        curvature = (2 * cost / self._share * self._values).clamp(max=_STEEPEST)
+        self._factors = (curvature / (1 + curvature) / self._values.clamp(min=_TINY)).float()
 
     def apply(self, vectors: Tensor) -> Tensor:
         """(P, F + 1) to (P, F + 1)."""

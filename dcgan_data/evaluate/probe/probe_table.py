@@ -68,7 +68,7 @@ def cifar10_figure(result: Cifar10Result) -> Figure:
             "Share of CIFAR-10's test images that linear L2-SVMs get right. Their features are the "
             "activations of all convolutions of the discriminator, max-pooled to a 4x4 grid. Beside them, by "
             "the same classifiers: the same architecture with random weights, raw pixels, and one layer of "
-            "K-means. Higher is better; guessing comes to 10 %. " + " ".join(_notes(result))
+            "K-means. Higher is better; guessing comes to 10 %. " + " ".join(map(str.strip, _notes(result)))
         ),
         pictures=(),
         numbers=tuple(values),
@@ -101,22 +101,21 @@ def warnings_of(result: Cifar10Result) -> list[str]:
 
 
 def _notes(result: Cifar10Result) -> list[str]:
-    choice = result.scores[0].choice
+    """Sentences; the second line of one is indented."""
+    images = result.scores[0].choice.images
     notes = [
-        f"C has the best of {FOLDS}-fold cross-validation on {choice.images:,} training images; "
-        "features as they are, K-means standardised."
+        f"C is the best of {FOLDS}-fold cross-validation on {images:,} training images.",
+        "Features are used as they are, those of K-means standardised.",
     ]
     if few := result.scores[0].few:
-        notes.append(
-            f"+-: standard deviation over {len(few.accuracies)} draws, each with a C of its own (ours); "
-            "the paper does not say of what kind its own is."
-        )
-    elif result.training_images < result.available_images:
-        notes.append(f"No rows for {PER_CLASS} labels a class: not asked for, or not as many images.")
-    trained_on = (
-        f"this one on {result.trained_on}" if result.trained_on else "this one on data not known here"
-    )
-    return [*notes, f"The paper's discriminator was trained on ImageNet-1k, {trained_on}."]
+        notes += [
+            f"+-: ours, standard deviation over {len(few.accuracies)} draws, each with a C of its own;",
+            "  the paper does not say of what kind its own is.",
+        ]
+    else:
+        notes.append(f"{PER_CLASS} labels a class: not asked for, or there are not as many images.")
+    trained_on = f"on {result.trained_on}" if result.trained_on else "on data that are not known here"
+    return [*notes, f"The paper's discriminator was trained on ImageNet-1k, this one {trained_on}."]
 
 
 def _labels(result: Cifar10Result) -> str:
