@@ -30,7 +30,7 @@ def walk_table(result: WalkResult) -> str:
         )
     if not result.warnings:
         lines.append("no sharp transition; that does not prove that nothing was memorised: see 'neighbours'")
-    files = [result.picture, result.video or result.animation]
+    files = [file for file in (result.picture, result.video or result.animation) if file]
     return "\n".join([*lines, *_ending(result.warnings, files, result.file)])
 
 

@@ -50,6 +50,8 @@ class WalkSettings:
     """Where to draw: auto, cpu or cuda."""
     out: Path | None = None
     """Directory to write into; None: RUN/walk."""
+    film: bool = True
+    """Also as a video and a GIF, which take most of the time."""
 
     def __post_init__(self) -> None:
         if self.points < 2:
@@ -88,9 +90,9 @@ class WalkResult:
     picture: str
     """A row for each way from one point to the next."""
     video: str | None
-    """MP4; None if this OpenCV cannot write it."""
-    animation: str
-    """The same as GIF."""
+    """MP4; None if this OpenCV cannot write it, or no film was asked for."""
+    animation: str | None
+    """The same as GIF; None if no film was asked for."""
     file: str
     """JSON of all this."""
 
@@ -106,8 +108,9 @@ def walk(path: Path, settings: WalkSettings, reporter: Reporter) -> WalkResult:
     found = smoothness(frames, settings.points)
     place = place_of(sampler.trained, "walk", settings.out)
     with place.writing():
-        filmed = write_video(place.file(".mp4"), frames)
-        write_gif(place.file(".gif"), frames)
+        filmed = settings.film and write_video(place.file(".mp4"), frames)
+        if settings.film:
+            write_gif(place.file(".gif"), frames)
         signs = tuple(_signs(found))
         result = WalkResult(
             model=sampler.trained.name,
@@ -116,10 +119,10 @@ def walk(path: Path, settings: WalkSettings, reporter: Reporter) -> WalkResult:
             interpolation=interpolation,
             smoothness=found,
             signs=signs,
-            warnings=signs if filmed else (*signs, _NO_VIDEO),
+            warnings=signs if filmed or not settings.film else (*signs, _NO_VIDEO),
             picture=str(place.file(".png")),
             video=str(place.file(".mp4")) if filmed else None,
-            animation=str(place.file(".gif")),
+            animation=str(place.file(".gif")) if settings.film else None,
             file=str(place.file(".json")),
         )
         title = f"{result.model}, seed {result.seed}: {interpolation} walk past {settings.points} points"
@@ -166,6 +169,11 @@ def _named(parts: tuple[Segment, ...]) -> str:
     return ", ".join(f"sample {part.start} to {part.end}" for part in parts)
 
 
+def _shown(result: WalkResult) -> list[str]:
+    film = result.video or result.animation
+    return [result.picture, film] if film else [result.picture]
+
+
 def walk_figure(result: WalkResult) -> Figure:
     """The rows, and the animation."""
     found = result.smoothness
@@ -189,7 +197,7 @@ def walk_figure(result: WalkResult) -> Figure:
             "how much each step changes; a row is sharp if one of them reaches the red line. A smooth "
             "walk does not prove that nothing was memorised: a generator may blend what it stored."
         ),
-        pictures=(Path(result.picture), Path(result.video or result.animation)),
+        pictures=tuple(Path(file) for file in _shown(result)),
         numbers=tuple(numbers),
         warnings=result.warnings,
     )

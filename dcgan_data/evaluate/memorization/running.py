@@ -110,7 +110,9 @@ def _ask(
     held_out = len(run.split.held_out)
     near = place.directory / f"neighbours{suffix}"
     ask_neighbours = NeighboursSettings(samples=settings.samples, out=near, **of_set)
-    ask_walk = WalkSettings(frames=settings.frames, out=place.directory / f"walk{suffix}", **shared)
+    ask_walk = WalkSettings(
+        frames=settings.frames, film=False, out=place.directory / f"walk{suffix}", **shared
+    )
     ask_score = ScoreSettings(samples=(settings.samples, 10 * settings.samples), **of_set)
     return Memorization(
         neighbours=neighbours(trained.path, ask_neighbours, reporter),

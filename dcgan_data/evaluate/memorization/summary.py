@@ -106,13 +106,12 @@ def _neighbours_figure(run: Memorization) -> Figure:
 
 def _walk_figure(run: Memorization) -> Figure:
     walk = run.walk
-    film = walk.video or walk.animation
     return Figure(
         title="A walk from sample to sample",
         paper="figure 4, section 6.1",
         caption="Objects that appear and vanish bit by bit speak for a model that has learnt a "
         "representation; sharp transitions speak for memorisation.",
-        pictures=(Path(walk.picture), Path(film)),
+        pictures=(Path(walk.picture),),
         warnings=walk.warnings,
     )
 

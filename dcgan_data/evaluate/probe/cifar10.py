@@ -12,8 +12,8 @@ from dcgan_data.device import resolve_device
 from dcgan_data.errors import BadRequest
 from dcgan_data.evaluate.figure import save_figure
 from dcgan_data.evaluate.place import place_of
-from dcgan_data.evaluate.probe.choosing import FOLDS
-from dcgan_data.evaluate.probe.cifar10_result import PER_CLASS, Cifar10Result, Cifar10Settings
+from dcgan_data.evaluate.probe.choosing import FOLDS, images_to_choose_on
+from dcgan_data.evaluate.probe.cifar10_result import Cifar10Result, Cifar10Settings
 from dcgan_data.evaluate.probe.feature_kinds import (
     FeatureKind,
     kmeans_kind,
@@ -53,7 +53,7 @@ def probe_cifar10(path: Path, settings: Cifar10Settings, reporter: Reporter) -> 
         test = read_labelled(splits.test, size, reporter, available.classes)
         train = _limited(available, settings)
         kinds = _kinds(discriminator, settings, device)
-        _say_memory(kinds, len(train), len(test), settings, reporter)
+        _say_memory(kinds, len(train), len(test), reporter)
         scores = []
         for kind in kinds:
             reporter.say(f"{kind.name}: {kind.features:,} features")
@@ -103,12 +103,10 @@ def _limited(train: Labelled, settings: Cifar10Settings) -> Labelled:
     return train.some(chosen)
 
 
-def _say_memory(
-    kinds: list[FeatureKind], train: int, test: int, settings: Cifar10Settings, reporter: Reporter
-) -> None:
+def _say_memory(kinds: list[FeatureKind], train: int, test: int, reporter: Reporter) -> None:
     """Tell what the largest kind of features takes, if that is much: all images, and a part of them twice."""
     largest = max(kinds, key=lambda kind: kind.features)
-    copied = max(min(settings.choose_on, train), PER_CLASS * 10 if settings.draws else 0)
+    copied = images_to_choose_on(largest.features, train)
     needed = 4 * largest.features * (train + test + copied + MOST_SAMPLED)
     if needed > _WORTH_SAYING:
         reporter.say(

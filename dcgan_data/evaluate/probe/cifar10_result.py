@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dcgan_data.errors import BadRequest
-from dcgan_data.evaluate.probe.choosing import FOLDS, Choice
+from dcgan_data.evaluate.probe.choosing import Choice
 
 PER_CLASS = 400
 """Labels of each class in the paper's second protocol."""
@@ -27,8 +27,6 @@ class Cifar10Settings:
     """Centroids of the K-means baseline; 0: leave it out."""
     draws: int = 10
     """Draws of 400 labels a class; 0: leave that protocol out."""
-    choose_on: int = 10_000
-    """Training images, a stratified part, that C is cross-validated on."""
     checkpoint: str = "last"
     """``last``, ``best``, or a step."""
     seed: int = 0
@@ -48,7 +46,7 @@ class Cifar10Settings:
             raise BadRequest("--draws 1: one draw has no spread; expected 2 or more, or 0 to leave them out")
 
 
-_LEAST = MappingProxyType({"limit": 0, "kmeans": 0, "draws": 0, "choose_on": FOLDS, "seed": 0})
+_LEAST = MappingProxyType({"limit": 0, "kmeans": 0, "draws": 0, "seed": 0})
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,11 @@ def warnings_of(result: Cifar10Result) -> list[str]:
 
 def _notes(result: Cifar10Result) -> list[str]:
     """Sentences; the second line of one is indented."""
-    images = result.scores[0].choice.images
+    fewest = min(score.choice.images for score in result.scores)
+    most = max(score.choice.images for score in result.scores)
+    images = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     notes = [
-        f"C is the best of {FOLDS}-fold cross-validation on {images:,} training images.",
+        f"C is the best of {FOLDS}-fold cross-validation on {images} training images.",
         "Features are used as they are, those of K-means standardised.",
     ]
     if few := result.scores[0].few:

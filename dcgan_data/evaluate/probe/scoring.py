@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcgan_data.evaluate.probe.choosing import COSTS, choose_cost
+from dcgan_data.evaluate.probe.choosing import COSTS, choose_cost, images_to_choose_on
 from dcgan_data.evaluate.probe.cifar10_result import PER_CLASS, Cifar10Settings, FeatureScore, FewLabels
 from dcgan_data.evaluate.probe.feature_kinds import FeatureKind
 from dcgan_data.evaluate.probe.labelled import Labelled
@@ -69,10 +69,8 @@ def score_features(
     pair = [torch.from_numpy(features) for features in kind.extract(train.images, test.images, reporter)]
     place = _place_for(pair, device, reporter)
     seen = _Seen(pair[0].to(place), pair[1].to(place), train.labels, test.labels)
-    chosen = np.arange(len(train))
     rng = rng_of(settings.seed, Purpose.CHOOSE)
-    if settings.choose_on < len(train):
-        chosen = draw_part(train.labels, settings.choose_on, rng)
+    chosen = draw_part(train.labels, images_to_choose_on(kind.features, len(train)), rng)
     with reporter.stage("choose C", len(COSTS), "values") as stage:
         choice = choose_cost(*seen.some(chosen), rng, stage)
     with reporter.stage("fit", 1, "fits") as stage:

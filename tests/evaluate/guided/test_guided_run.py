@@ -143,7 +143,7 @@ def test_a_run_without_a_discriminator_is_refused(tmp_path: Path, run: Path) -> 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path, run: Path) -> None:
     path = run / "checkpoints" / "000002" / "discriminator.safetensors"
     path.write_bytes(st.save({name: values * np.nan for name, values in st.load_file(path).items()}))
-    with pytest.raises(BadInput, match="000002: its responses are not finite; choose another --checkpoint"):
+    with pytest.raises(BadInput, match="000002: weights of the discriminator are not finite; choose another"):
         look_into(run, tmp_path)
 
 

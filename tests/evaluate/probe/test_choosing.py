@@ -10,7 +10,14 @@ import torch
 from sklearn.svm import LinearSVC
 
 from dcgan_data.evaluate.probe import choosing
-from dcgan_data.evaluate.probe.choosing import COSTS, FOLDS, Choice, Tried, choose_cost
+from dcgan_data.evaluate.probe.choosing import (
+    COSTS,
+    FOLDS,
+    Choice,
+    Tried,
+    choose_cost,
+    images_to_choose_on,
+)
 from dcgan_data.evaluate.probe.strata import fold_numbers
 
 
@@ -72,3 +79,12 @@ def test_the_grid_is_what_the_help_says() -> None:
 @pytest.mark.parametrize(("cost", "at_edge"), [(1e-6, True), (1e-3, False), (100.0, True)])
 def test_a_choice_at_the_edge_is_known(cost: float, at_edge: bool) -> None:
     assert Choice(cost, (Tried(cost, 0.5),), 100).at_edge is at_edge
+
+
+@pytest.mark.parametrize(
+    ("features", "images"),
+    [(28_672, 10_000), (7_168, 10_000), (3_072, 23_333), (1_600, 44_800), (400, 50_000)],
+)
+def test_the_fewer_the_features_the_more_images_c_is_chosen_on(features: int, images: int) -> None:
+    assert images_to_choose_on(features, 50_000) == images
+    assert images_to_choose_on(features, 300) == 300

@@ -19,7 +19,7 @@ from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.evaluate.features_of import discriminator_features, with_statistics
 from dcgan_data.evaluate.figure import read_figure
 from dcgan_data.evaluate.place import place_of
-from dcgan_data.evaluate.probe import cifar10, scoring
+from dcgan_data.evaluate.probe import choosing, cifar10, scoring
 from dcgan_data.evaluate.probe.choosing import Choice, Tried
 from dcgan_data.evaluate.probe.cifar10 import probe_cifar10
 from dcgan_data.evaluate.probe.cifar10_result import Cifar10Result, Cifar10Settings, FeatureScore, FewLabels
@@ -172,9 +172,15 @@ def test_a_limit_takes_every_class_its_share_and_is_said(run: Path, pictures: Pa
         probe_cifar10(run, settings(pictures, limit=14), reporter)
 
 
-def test_cross_validation_is_on_a_part(run: Path, pictures: Path, reporter: Any) -> None:
-    result = probe_cifar10(run, settings(pictures, kmeans=0, draws=0, choose_on=31), reporter)
-    assert {score.choice.images for score in result.scores} == {31}
+def test_cross_validation_is_on_a_part(
+    run: Path, pictures: Path, reporter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A larger one where features are few."""
+    monkeypatch.setattr(choosing, "_LEAST_IMAGES", 31)
+    monkeypatch.setattr(choosing, "_NUMBERS", 40 * 224)
+    result = probe_cifar10(run, settings(pictures, draws=0), reporter)
+    assert [score.choice.images for score in result.scores] == [40, 40, 31, 60]
+    assert "cross-validation on 31 to 60 training images" in cifar10_table(result)
 
 
 def test_much_memory_is_told_before_it_is_taken(
@@ -204,7 +210,6 @@ def test_a_run_without_a_discriminator(run: Path, pictures: Path, reporter: Any)
         ({"kmeans": -1}, "--kmeans -1: expected 0 or more"),
         ({"draws": 1}, "--draws 1: one draw has no spread; expected 2 or more, or 0 to leave them out"),
         ({"seed": -1}, "--seed -1: expected 0 or more"),
-        ({"choose_on": 4}, "--choose-on 4: expected 5 or more"),
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, Any], message: str) -> None:
