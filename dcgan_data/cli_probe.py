@@ -57,7 +57,7 @@ def cifar10(
     over the training images. Features are not scaled. C is one of 1e-6,
     3.2e-6, 1e-5 ... 100: the best of 5-fold cross-validation on 10,000
     training images (more where there are fewer than 7,168 features), from
-    the smallest up until two in a row are no better; it is used for all
+    the smallest up until two in a row are worse; it is used for all
     50,000 as it is. 400 labels a class: 10 draws, each with a C
     cross-validated on its own images; mean and standard deviation. The test
     images decide nothing. The solver is our own, of the objective of
