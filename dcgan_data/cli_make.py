@@ -10,14 +10,17 @@ import typer
 
 from dcgan_data import recipe, render
 from dcgan_data.cli_options import (
+    BackendOption,
     DeviceOption,
     DryRunOption,
     FormatOption,
     JsonOption,
     LimitOption,
+    MemoryOption,
     OutOption,
     OverwriteOption,
     RejectedOption,
+    SchedulerOption,
     SeedOption,
     SizeOption,
     SourceArgument,
@@ -26,6 +29,7 @@ from dcgan_data.cli_options import (
     all_cores,
     as_json_text,
     given,
+    parse_bytes,
 )
 from dcgan_data.console import ConsoleReporter
 from dcgan_data.errors import BadRequest
@@ -64,6 +68,9 @@ def dedup(
     limit: LimitOption = None,
     seed: SeedOption = None,
     workers: WorkersOption = None,
+    backend: BackendOption = "loky",
+    scheduler: SchedulerOption = None,
+    memory: MemoryOption = None,
     device: DeviceOption = "auto",
     max_rejected: RejectedOption = "1%",
     overwrite: OverwriteOption = False,
@@ -87,7 +94,8 @@ def dedup(
         rule="exact" if exact else None, threshold=threshold, keep=keep, multiplicity=multiplicity
     )
     resolved = _resolve(_own_recipe(src, exact), _Asked(source_format, image_size, limit, seed), **decision)
-    job = _job(resolved, src, out, workers, device, max_rejected, overwrite)
+    running = _Running(workers, backend, scheduler, memory, device, max_rejected, overwrite)
+    job = _job(resolved, src, out, running)
     _make(dataclasses.replace(job, against=against), dry_run, as_json, verbose)
 
 
@@ -100,6 +108,9 @@ def prepare(
     limit: LimitOption = None,
     seed: SeedOption = None,
     workers: WorkersOption = None,
+    backend: BackendOption = "loky",
+    scheduler: SchedulerOption = None,
+    memory: MemoryOption = None,
     device: DeviceOption = "auto",
     max_rejected: RejectedOption = "1%",
     overwrite: OverwriteOption = False,
@@ -112,7 +123,8 @@ def prepare(
     Example: dcgan-data prepare photos/ --out out --image-size 128
     """
     resolved = _resolve(Recipe(), _Asked(source_format, image_size, limit, seed), rule="none")
-    _make(_job(resolved, src, out, workers, device, max_rejected, overwrite), dry_run, as_json, verbose)
+    running = _Running(workers, backend, scheduler, memory, device, max_rejected, overwrite)
+    _make(_job(resolved, src, out, running), dry_run, as_json, verbose)
 
 
 @make_app.command()
@@ -137,6 +149,9 @@ def faces(
     limit: LimitOption = None,
     seed: SeedOption = None,
     workers: WorkersOption = None,
+    backend: BackendOption = "loky",
+    scheduler: SchedulerOption = None,
+    memory: MemoryOption = None,
     device: DeviceOption = "auto",
     max_rejected: RejectedOption = "1%",
     overwrite: OverwriteOption = False,
@@ -155,7 +170,8 @@ def faces(
         raise BadRequest("--crop none: whole pictures are what 'prepare' and 'dedup' make")
     asked = _Asked(source_format, image_size, limit, seed)
     resolved = _resolve(dataclasses.replace(FACES, faces=cropped), asked, **given(threshold=threshold))
-    _make(_job(resolved, src, out, workers, device, max_rejected, overwrite), dry_run, as_json, verbose)
+    running = _Running(workers, backend, scheduler, memory, device, max_rejected, overwrite)
+    _make(_job(resolved, src, out, running), dry_run, as_json, verbose)
 
 
 @make_app.command()
@@ -168,6 +184,9 @@ def run(
     limit: LimitOption = None,
     seed: SeedOption = None,
     workers: WorkersOption = None,
+    backend: BackendOption = "loky",
+    scheduler: SchedulerOption = None,
+    memory: MemoryOption = None,
     device: DeviceOption = "auto",
     max_rejected: RejectedOption = "1%",
     overwrite: OverwriteOption = False,
@@ -183,7 +202,8 @@ def run(
     src = source or Path(resolved.source.path)
     if not source and not resolved.source.path:
         raise BadRequest(f"{recipe_file}: names no source; give one with --source")
-    _make(_job(resolved, src, out, workers, device, max_rejected, overwrite), dry_run, as_json, verbose)
+    running = _Running(workers, backend, scheduler, memory, device, max_rejected, overwrite)
+    _make(_job(resolved, src, out, running), dry_run, as_json, verbose)
 
 
 def _own_recipe(src: Path, exact: bool) -> Recipe:
@@ -224,19 +244,34 @@ def _resolve(base: Recipe, asked: _Asked, **decision: Any) -> Recipe:
     )
 
 
-def _job(
-    resolved: Recipe,
-    src: Path,
-    out: Path | None,
-    workers: int | None,
-    device: str,
-    max_rejected: str,
-    overwrite: bool,
-) -> Job:
+@dataclasses.dataclass(frozen=True)
+class _Running:
+    """Options about how it is made, which all commands here have."""
+
+    workers: int | None
+    backend: str
+    scheduler: str | None
+    memory: str | None
+    device: str
+    max_rejected: str
+    overwrite: bool
+
+
+def _job(resolved: Recipe, src: Path, out: Path | None, how: _Running) -> Job:
     from dcgan_data.plan import Job, default_out
 
-    count = all_cores() if workers is None else workers
-    return Job(resolved, src, out or default_out(src), count, device, _share(max_rejected), overwrite)
+    return Job(
+        recipe=resolved,
+        source=src,
+        out=out or default_out(src),
+        workers=all_cores() if how.workers is None else how.workers,
+        device=how.device,
+        max_rejected=_share(how.max_rejected),
+        overwrite=how.overwrite,
+        backend=how.backend,
+        scheduler=how.scheduler or "",
+        memory=parse_bytes(how.memory),
+    )
 
 
 def _make(job: Job, dry_run: bool, as_json: bool, verbose: bool) -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from dcgan_data.errors import BadRequest
+
+_PREFIXES = ("", "K", "M", "G", "T")
 
 SourceArgument = Annotated[
     Path,
@@ -43,6 +48,23 @@ SizeOption = Annotated[int | None, typer.Option("--image-size", help="32, 64, 12
 LimitOption = Annotated[int | None, typer.Option(help="Read only the first so many records.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seeds everything random (default: 0)")]
 WorkersOption = Annotated[int | None, typer.Option(help="Processes (default: one a core)")]
+BackendOption = Annotated[
+    str, typer.Option("--backend", help="Where tasks run: loky (processes here), dask or ray (a cluster).")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        help="The cluster's address: of Dask's scheduler tcp://HOST:8786, of Ray HOST:6379.",
+        show_default=False,
+    ),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", help="What all processes here may use together, such as 4GB (default: no limit)"
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 MovedSetOption = Annotated[
     Path | None,
@@ -71,6 +93,21 @@ def as_json_text(result: Any) -> str:
     """A result, a dataclass or a dict, as JSON."""
     values = result if isinstance(result, dict) else dataclasses.asdict(result)
     return json.dumps(values, indent=2, default=str)
+
+
+def parse_bytes(text: str | None) -> int:
+    """A size such as 4GB or 512MiB in bytes; 0 if none was given. BadRequest if it is not one."""
+    if text is None:
+        return 0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    size = (
+        int(float(found[1]) * (1024 if found[3] else 1000) ** _PREFIXES.index(found[2].upper()))
+        if found
+        else 0
+    )
+    if not size:
+        raise BadRequest(f"--memory {text}: expected a size such as 4GB or 512MiB")
+    return size
 
 
 def all_cores() -> int:

@@ -38,19 +38,24 @@ def run_tasks(
     even if this process is killed. Closing the generator ends the workers.
     BadInput if a worker process dies, for example because memory ran out.
     """
-    parallel = joblib.Parallel(
-        n_jobs=min(workers, max(len(tasks), 1)),
-        return_as="generator_unordered",
-        initializer=_start_worker,
-        initargs=(os.getpid(),),
-    )
     try:
-        yield from parallel(joblib.delayed(_run)(function, task, hold) for task in tasks)
+        yield from _pool(min(workers, max(len(tasks), 1)))(
+            joblib.delayed(_run)(function, task, hold) for task in tasks
+        )
     except TerminatedWorkerError:
         raise BadInput(
             "a worker process died, perhaps for lack of memory; what is finished is kept: "
             "run the same command again to go on, with fewer --workers if it dies again"
         ) from None
+
+
+def _pool(processes: int) -> joblib.Parallel:
+    return joblib.Parallel(
+        n_jobs=processes,
+        return_as="generator_unordered",
+        initializer=_start_worker,
+        initargs=(os.getpid(),),
+    )
 
 
 def _run(function: Callable[..., Result], task: tuple[Any, ...], hold: Path | None) -> Result:

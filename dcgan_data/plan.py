@@ -30,6 +30,7 @@ from dcgan_data.sources import Shard, open_source
 from dcgan_data.sources.base import SourceOptions, source_summary
 
 DEVICES = ("auto", "cpu", "cuda")
+BACKENDS = ("loky", "dask", "ray")
 _OF_PIXELS = {"source": SourceRecipe(), "image": ImageRecipe(), "faces": FacesRecipe()}
 """Sections that a prepared set's pixels depend on, and what they are if nothing is asked for."""
 
@@ -54,12 +55,20 @@ class Job:
     """Remove what this program wrote into ``out`` before, and start afresh."""
     against: Path | None = None
     """Another prepared set: only copies of its kept images are removed."""
+    backend: str = "loky"
+    """Where tasks run: one of BACKENDS."""
+    scheduler: str = ""
+    """Address of the cluster; empty for ``loky``, and for a cluster that is found by itself."""
+    memory: int = 0
+    """Bytes that all processes on this machine may use together; 0: no limit."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise BadRequest(f"--workers {self.workers}: expected 1 or more")
         if self.device not in DEVICES:
             raise BadRequest(f"--device {self.device}: expected one of {', '.join(DEVICES)}")
+        if self.backend not in BACKENDS:
+            raise BadRequest(f"--backend {self.backend}: expected one of {', '.join(BACKENDS)}")
         if not 0 <= self.max_rejected <= 1:
             raise BadRequest(f"--max-rejected {self.max_rejected}: expected a share from 0% to 100%")
 
