@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dcgan_data.ops.mirrored import MirroredProducts
 from dcgan_data.ops.views import fold
 
 CODE_BITS = 128
@@ -22,7 +23,7 @@ MAX_WEIGHT = 256.0
 """16 + 8 bits of weight, 14 of pixel sums (256 px) and 12 for 3,072 terms make 50 of float64's 53."""
 _LUMA = (77, 150, 29)
 """Weights of red, green and blue in luminance (Rec. 601), in 256ths."""
-_BLOCK = 256
+_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,15 @@ class Encoder:
     """float64 (128,), or (V * 128,)."""
     standardise: bool
     """Whether an image is brought to mean 0 and standard deviation 1 first."""
+    mirrored: MirroredProducts | None = None
+    """The weights of views that come in mirrored pairs, divided: the same products sooner."""
+
+    def products(self, inputs: np.ndarray) -> np.ndarray:
+        """``inputs @ weight``: integers as float64 (N, inputs) -> float64 (N, V * 128), exact."""
+        if self.mirrored:
+            return self.mirrored.products(inputs)
+        product: np.ndarray = inputs @ self.weight
+        return product
 
     @property
     def sees_colours(self) -> bool:
@@ -50,7 +60,9 @@ class Encoder:
     def through(self, views: np.ndarray) -> Encoder:
         """An encoder of VIEW (V,) views side by side: weight (inputs, V * 128), bias (V * 128,)."""
         folded = [snap_to_grid(fold(self.weight, view), self.standardise) for view in views]
-        return replace(self, weight=np.concatenate(folded, axis=1), bias=np.tile(self.bias, len(views)))
+        weight = np.concatenate(folded, axis=1)
+        mirrored = MirroredProducts.of(weight, views)
+        return replace(self, weight=weight, bias=np.tile(self.bias, len(views)), mirrored=mirrored)
 
 
 def snap_to_grid(weight: np.ndarray, zero_sum: bool) -> np.ndarray:
@@ -66,9 +78,8 @@ def snap_to_grid(weight: np.ndarray, zero_sum: bool) -> np.ndarray:
         raise ValueError(f"encoder weights must be finite and under {MAX_WEIGHT}")
     steps = np.rint(weight / GRID)
     if zero_sum:
-        for column in range(steps.shape[1]):
-            excess = int(steps[:, column].sum())
-            steps[: abs(excess), column] -= np.sign(excess)
+        excess = steps.sum(axis=0)
+        steps -= np.sign(excess) * (np.arange(len(steps))[:, None] < np.abs(excess))
     return steps * GRID
 
 
@@ -86,16 +97,20 @@ def to_luma(images: np.ndarray) -> np.ndarray:
     """Luminance (Rec. 601) of uint8 (N, S, S, 3) images: 32x32 area averages, rounded, uint8 (N, 32, 32)."""
     side = images.shape[1]
     factor = side // CODE_SIDE
-    # One product weighs the colours and adds up each cell's columns. Integers under 2^24: exact in float32.
+    # A cell's rows are added up first; then one product weighs the colours and adds up its columns. Integers
+    # under 2^24 all the way: exact in float32.
     weigh = np.zeros((side, 3, CODE_SIDE), np.float32)
     weigh[np.arange(side), :, np.arange(side) // factor] = _LUMA
     luma = np.empty((len(images), CODE_SIDE, CODE_SIDE), np.uint8)
     divisor = sum(_LUMA) * factor**2
     for start in range(0, len(images), _BLOCK):
-        rows = images[start : start + _BLOCK].reshape(-1, side * 3).astype(np.float32)
-        cells = (rows @ weigh.reshape(side * 3, CODE_SIDE)).reshape(-1, CODE_SIDE, factor, CODE_SIDE)
-        sums = cells.sum(axis=2)
-        luma[start : start + _BLOCK] = (sums.astype(np.int32) + divisor // 2) // divisor
+        block = images[start : start + _BLOCK]
+        rows = block[:, ::factor].astype(np.uint16)
+        for row in range(1, factor):
+            rows += block[:, row::factor]
+        sums = rows.reshape(-1, side * 3).astype(np.float32) @ weigh.reshape(side * 3, CODE_SIDE)
+        rounded = (sums.astype(np.int32) + divisor // 2) // divisor
+        luma[start : start + _BLOCK] = rounded.reshape(-1, CODE_SIDE, CODE_SIDE)
     return luma
 
 
@@ -126,7 +141,7 @@ def encode_views(images: np.ndarray, encoder: Encoder) -> tuple[np.ndarray, np.n
     views = encoder.weight.shape[1] // CODE_BITS
     codes = np.empty((len(images), views, CODE_BITS // 8), np.uint8)
     contrast = np.empty(len(images))
-    for start in range(0, len(images), _BLOCK):  # bounds the float64 copies to some 50 MB
+    for start in range(0, len(images), _BLOCK):  # bounds the float64 copies to some 15 MB
         block = slice(start, start + _BLOCK)
         inputs, scale = network_inputs(images[block], encoder)
         bits = activations(inputs, scale, encoder) > 0
@@ -148,7 +163,7 @@ def network_inputs(images: np.ndarray, encoder: Encoder) -> tuple[np.ndarray, in
 
 def activations(inputs: np.ndarray, scale: int, encoder: Encoder) -> np.ndarray:
     """The code units before thresholding: float64 (N, V * 128)."""
-    products: np.ndarray = inputs @ encoder.weight
+    products = encoder.products(inputs)
     if encoder.standardise:
         deviation = spread(inputs)
         # A flat image has products of exactly 0: dividing them by 1 leaves the bias.

@@ -12,6 +12,8 @@ same on every machine, so that a removal can be proved again anywhere.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dcgan_data.ops.views import (
@@ -45,31 +47,44 @@ _HOPELESS = (0.15, 0.2, 0.25)
 """A pair that scores less before the first, second, third step is given up, as most unrelated ones do. Of 249
 judged near-duplicates of CIFAR-10 226 score 0.74 with these, 224 with bounds higher by 0.05."""
 _DAMPING = 0.02
-_BLOCK = 256
-"""Pairs at a time: their arrays stay in the processor's cache."""
+_IMAGES, _BLOCK = 64, 256
+"""Images and pairs at a time: their arrays stay in the processor's cache."""
+
+Edges = list[tuple[np.ndarray, np.ndarray]]
+"""Of rows, then of columns: int64 (N,) the first and the last that are inside."""
 
 
 def structure(luma: np.ndarray) -> np.ndarray:
-    """Local structure of uint8 (N, 32, 32) luminance: int8 (N, 32, 32), some 60 microseconds an image.
+    """Local structure of uint8 (N, 32, 32) luminance: int8 (N, 32, 32), some 50 microseconds an image.
 
     A plain border (a frame, the background of a product shot) has none: the picture inside it is treated as
     if it ended there, so that neither does one frame make two pictures alike, nor hide that they are.
     """
     result = np.empty(luma.shape, np.int8)
-    for start in range(0, len(luma), _BLOCK):
-        block = luma[start : start + _BLOCK].astype(np.int32)
+    for start in range(0, len(luma), _IMAGES):
+        block = luma[start : start + _IMAGES].astype(np.int32)
         edges = _picture_edges(block)
-        # Continued by its slope, not mirrored as it is: a slow gradient would else have an edge all around.
-        detail = _WINDOW**2 * block - _box_sum(block, edges, odd=True)  # 49 times the detail
-        energy = _box_sum(detail.astype(np.float64) ** 2, edges, odd=False)  # integers under 2^53
-        floor = (_WINDOW**2 * _CONTRAST_FLOOR) ** 2
-        relative = detail / np.sqrt(energy / _WINDOW**2 + floor)
-        relative *= _inside(edges[0])[:, :, None] & _inside(edges[1])[:, None, :]
-        result[start : start + _BLOCK] = np.clip(np.rint(_STEPS * relative), -127, 127)
+        bordered = np.any([(first != 1) | (last != SIDE - 2) for first, last in edges], axis=0)
+        for some in (~bordered, bordered):  # most have no border, which is quicker
+            result[start : start + _IMAGES][some] = _structure(
+                block[some], [(first[some], last[some]) for first, last in edges]
+            )
     return result
 
 
-def _picture_edges(luma: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _structure(luma: np.ndarray, edges: Edges) -> np.ndarray:
+    """Structure of int32 (N, 32, 32) luminance within the edges: int8 (N, 32, 32)."""
+    # Continued by its slope, not mirrored as it is: a slow gradient would else have an edge all around.
+    detail = _WINDOW**2 * luma - _box_sum(luma, edges, odd=True)  # 49 times the detail
+    energy = _box_sum(detail.astype(np.float64) ** 2, edges, odd=False)  # integers under 2^53
+    floor = (_WINDOW**2 * _CONTRAST_FLOOR) ** 2
+    relative = detail / np.sqrt(energy / _WINDOW**2 + floor)
+    relative *= _inside(edges[0])[:, :, None] & _inside(edges[1])[:, None, :]
+    rounded: np.ndarray = np.clip(np.rint(_STEPS * relative), -127, 127)
+    return rounded.astype(np.int8)
+
+
+def _picture_edges(luma: np.ndarray) -> Edges:
     """First and last row, and first and last column, inside a plain border: int64 (N,) each."""
     edges = []
     for across in (2, 1):
@@ -87,17 +102,21 @@ def _inside(edges: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     return inside
 
 
-def _box_sum(images: np.ndarray, edges: list[tuple[np.ndarray, np.ndarray]], odd: bool) -> np.ndarray:
+def _box_sum(images: np.ndarray, edges: Edges, odd: bool) -> np.ndarray:
     """Sums over 7x7 windows of (N, 32, 32), mirrored at the edges (odd: through the value there)."""
-    reach = _WINDOW // 2
-    down = _continued(images, edges[0], odd)
-    padded = _continued(down.transpose(0, 2, 1), edges[1], odd).transpose(0, 2, 1)
-    rows = padded[:, :SIDE].copy()
-    for offset in range(1, _WINDOW):
-        rows += padded[:, offset : offset + SIDE]
-    total: np.ndarray = rows[:, :, :SIDE].copy()
-    for offset in range(1, 2 * reach + 1):
-        total += rows[:, :, offset : offset + SIDE]
+    if all((first == 1).all() and (last == SIDE - 2).all() for first, last in edges):
+        reach = 1 + _WINDOW // 2  # the outermost line is outside the edge too
+        kind: Any = {"mode": "reflect", "reflect_type": "odd" if odd else "even"}
+        padded = np.pad(images[:, 1:-1, 1:-1], ((0, 0), (reach, reach), (reach, reach)), **kind)
+    else:
+        down = _continued(images, edges[0], odd)
+        padded = _continued(down.transpose(0, 2, 1), edges[1], odd).transpose(0, 2, 1)
+    two = padded[:, :-1] + padded[:, 1:]  # seven are four and two and one
+    four = two[:, :-2] + two[:, 2:]
+    rows = four[:, :SIDE] + two[:, 4:-1] + padded[:, 6:]
+    two = rows[:, :, :-1] + rows[:, :, 1:]
+    four = two[:, :, :-2] + two[:, :, 2:]
+    total: np.ndarray = four[:, :, :SIDE] + two[:, :, 4:-1] + rows[:, :, 6:]
     return total
 
 
