@@ -18,10 +18,12 @@ MODULES = {
 DRIVERS = ("prepare", "deduplicate", "verify", "query", "report", "export", "bench", "demo", "evaluate")
 MEASURED = {
     "dcgan_data.prepare.prepare_shard",
-    "dcgan_data.deduplicate.index.build_index",
-    "dcgan_data.deduplicate.index.open_index",
+    *(f"dcgan_data.deduplicate.near_codes.{name}" for name in ("CodeSearch", "plan_slices", "search_slices")),
+    *(f"dcgan_data.deduplicate.near_codes.{name}" for name in ("found_for", "told_of")),
+    *(f"dcgan_data.deduplicate.slices.{name}" for name in ("Room", "resident_bytes")),
+    "dcgan_data.demo.make_demo_lmdb",
 }
-"""Parts of drivers that ``bench`` takes the time of."""
+"""Parts of drivers that ``bench`` takes the time of, or the photos from."""
 KERNELS = ("ops", "sources", "formats")
 
 COMMAND_LINE = {name for name in MODULES if name.startswith("dcgan_data.cli")} | {"dcgan_data.__main__"}

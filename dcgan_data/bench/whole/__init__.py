@@ -1,0 +1,1 @@
+"""``bench scale``: a whole de-duplication of LSUN-shaped sets of any size, stage by stage."""
