@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
 
-from dcgan_data.errors import BadRequest
+from dcgan_data.errors import BadRequest, DcganDataError
 
 LOCK = ".lock"
 """An empty file that stays; the operating system holds the lock on it, and lets go when its holder dies."""
+IN_FLIGHT = ".in_flight"
+"""A directory with an empty file for each task that workers are at, named by its number (``parallel``)."""
 
 
 @contextmanager
 def locked(directory: Path, option: str) -> Iterator[None]:
-    """Make ``directory`` and hold it; BadRequest if another process works on it or it cannot be written.
+    """Make ``directory`` and hold it; BadRequest if another process works on it or it cannot be written,
+    or if what is done within failed because it was taken away.
 
     option: the command's option that names the directory, for the message.
     """
+    with only_one(directory, option), staying(directory):
+        yield
+
+
+@contextmanager
+def only_one(directory: Path, option: str) -> Iterator[None]:
+    """Do as ``locked``, for those who remove the directory themselves."""
     lock = filelock.FileLock(directory / LOCK, timeout=0)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -35,16 +46,49 @@ def locked(directory: Path, option: str) -> Iterator[None]:
             f"{directory}: cannot be written ({error.strerror}); choose another {option}"
         ) from None
     try:
-        _wait_for_orphans(directory)
+        wait_for_workers(directory)
         yield
     finally:
         lock.release()
 
 
 @contextmanager
+def staying(directory: Path) -> Iterator[None]:
+    """BadRequest if the block fails and the directory, which is held, is another than before, or gone."""
+    held = _identity(directory)
+    try:
+        yield
+    except (OSError, DcganDataError):
+        if _identity(directory) == held:
+            raise
+        raise BadRequest(
+            f"{directory}: was removed or renamed while this run worked on it; put it back, or remove what "
+            "is there now, and give the same command again"
+        ) from None
+
+
+def _identity(directory: Path) -> tuple[int, int] | None:
+    """Device and inode of the lock; None if it is gone, and with it the directory."""
+    try:
+        status = os.stat(directory / LOCK)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
 def shared_by_worker(directory: Path) -> Iterator[None]:
-    """Hold ``directory`` for one task of a worker, so that a run that comes next waits for its end."""
-    descriptor = os.open(directory, os.O_RDONLY)
+    """Hold ``directory`` for one task of a worker, so that a run that comes next waits for its end.
+
+    BadRequest if it is not there, for example on another machine.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except FileNotFoundError:
+        raise BadRequest(
+            f"{directory}: not there on {socket.gethostname()}; all machines of a cluster must see the "
+            "source and --out by the same paths, on a shared file system"
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
@@ -52,8 +96,8 @@ def shared_by_worker(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _wait_for_orphans(directory: Path) -> None:
-    """Wait for workers whose parent was killed; they notice within a moment, and end."""
+def wait_for_workers(directory: Path) -> None:
+    """Wait for the end of all tasks there; workers whose parent was killed notice that and end."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,8 @@ from dcgan_data.formats.atomic import atomic_path, write_json
 def test_appears_under_its_name_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.bin"  # the directory is made
     with atomic_path(path) as temporary:
-        assert temporary == path.with_name("file.bin.tmp")
+        assert temporary.parent == path.parent
+        assert re.fullmatch(r"file\.bin\.[0-9a-f]{8}\.tmp", temporary.name)
         temporary.write_bytes(b"half")
         assert not path.exists()
         temporary.write_bytes(b"whole")
@@ -42,11 +47,61 @@ def test_an_exception_before_anything_is_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_leftover_of_a_kill_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "file.bin.tmp").write_bytes(b"a longer leftover")
+def test_the_next_writer_removes_what_a_kill_left_and_nothing_else(tmp_path: Path) -> None:
+    others = {"file.bin.tmp", "file.bin.0123ABCD.tmp", "other.bin.0123abcd.tmp", "a.file.bin.0123abcd.tmp"}
+    for name in ("file.bin.0123abcd.tmp", *others):
+        (tmp_path / name).write_bytes(b"a leftover")
     with atomic_path(tmp_path / "file.bin") as temporary:
         temporary.write_bytes(b"new")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file.bin", b"new")]
+    assert {path.name for path in tmp_path.iterdir()} == {"file.bin", *others}
+    assert (tmp_path / "file.bin").read_bytes() == b"new"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dcgan_data.formats.atomic import atomic_path
+
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    print(temporary, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_writers_do_not_meet_and_a_killed_one_leaves_nothing_for_long(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        theirs = Path(other.stdout.readline().rstrip())
+        with atomic_path(path) as ours:
+            assert ours != theirs
+            ours.write_bytes(b"whole")
+        assert theirs.read_bytes() == b"half"  # it is still at it
+        other.kill()
+    assert set(tmp_path.iterdir()) == {path, theirs}
+    with atomic_path(path) as ours:
+        assert set(tmp_path.iterdir()) == {path, ours}
+        ours.write_bytes(b"again")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_only_its_owner_can_read_it_before_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    (tmp_path / "usual").touch()
+    with atomic_path(path) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == 0o600
+        temporary.write_bytes(b"new")
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_an_error_names_the_file_that_was_meant(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 250)  # too long with what is put behind it
+    with pytest.raises(OSError, match="File name too long") as caught, atomic_path(path):
+        pass
+    assert caught.value.filename == str(path)
 
 
 def test_json_is_sorted_and_stable(tmp_path: Path) -> None:
