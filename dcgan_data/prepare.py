@@ -1,7 +1,8 @@
 """The per-image driver: source -> image shards and manifest rows, in parallel, resumable.
 
 One shard of the source is one task. A task writes its pixels, then its rows; the rows' file marks the
-shard as done, so that a killed run redoes only the shards that were in flight.
+shard as done, so that a killed run redoes only the shards that were in flight. A process that a record
+ends is no end of the run: see ``poisonous``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from dcgan_data.formats.staging import Staging
 from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.faces import Face
 from dcgan_data.parallel import run_tasks
+from dcgan_data.poisonous import ShardDeaths
+from dcgan_data.record_note import record_note
 from dcgan_data.sources import Record, Shard
 
 _NO_BOX = (None, None, None, None)
@@ -50,13 +53,22 @@ class Row(NamedTuple):
     padding: float | None = None
 
 
-def prepare(shards: Sequence[Shard], settings: CutSettings, out: Path, workers: int) -> Iterator[int]:
-    """Decode every shard that is not done yet; yields the number of records of each as it finishes."""
+def prepare(
+    shards: Sequence[Shard], settings: CutSettings, out: Path, workers: int, max_seconds: float = 0
+) -> Iterator[int]:
+    """Decode every shard that is not done yet; yields the number of records of each as it finishes.
+
+    max_seconds: a record that takes longer is rejected; 0: no limit. With a limit even one worker is another
+    process: it is what ends when the time is over.
+    """
     staging = Staging(out)
     todo = [index for index in range(len(shards)) if not shard_is_done(staging, index)]
     yield sum(len(shards[index]) for index in set(range(len(shards))) - set(todo))
-    tasks = [(shards[index], index, settings, staging.out) for index in todo]
-    yield from run_tasks(prepare_shard, tasks, workers, hold=staging.out)
+    tasks = [(shards[index], index, settings, staging.out, max_seconds) for index in todo]
+    # Who died at a shard left a note. It may have been a run without workers, which would die again.
+    own = [number for number, index in enumerate(todo) if max_seconds or staging.note(index).exists()]
+    deaths = ShardDeaths(staging, todo, max_seconds, own)
+    yield from run_tasks(prepare_shard, tasks, workers, hold=staging.out, deaths=deaths)
 
 
 def shard_is_done(staging: Staging, index: int) -> bool:
@@ -68,34 +80,44 @@ def shard_is_done(staging: Staging, index: int) -> bool:
         return False
 
 
-def prepare_shard(shard: Shard, index: int, settings: CutSettings, out: Path) -> int:
-    """Decode one shard into ``images/`` and its rows into the staging area; returns its number of records."""
-    path = out / shard_name(index)
+def prepare_shard(shard: Shard, index: int, settings: CutSettings, out: Path, max_seconds: float = 0) -> int:
+    """Decode one shard into ``images/`` and its rows into the staging area; returns its number of records.
+
+    max_seconds: a record that takes longer ends this process; 0: no limit.
+    """
+    path, staging = out / shard_name(index), Staging(out)
+    rejected = staging.rejected_records(index)
     rows: list[Row] = []
     records = 0
-    with _one_opencv_thread(), atomic_path(path) as temporary:
-        cut = cutter(settings)
-        with temporary.open("wb") as file:
-            writer = ShardWriter(file, settings.image_size)
-            for record in shard:
-                rows += _prepare_record(record, index, writer, cut)
-                records += 1
-            writer.close()
-        stamp = stamp_file(temporary)
-    Staging(out).write_records(index, _table(rows), stamp, writer.rows)
+    with _one_opencv_thread(), record_note(staging.note(index), max_seconds) as note:
+        with atomic_path(path) as temporary:
+            cut = cutter(settings)
+            with temporary.open("wb") as file:
+                writer = ShardWriter(file, settings.image_size)
+                for number, record in note.follow(shard):
+                    rows += _prepare_record(record, index, writer, cut, rejected.get(number))
+                    records += 1
+                writer.close()
+            stamp = stamp_file(temporary)
+        staging.write_records(index, _table(rows), stamp, writer.rows)
     return records
 
 
 def _prepare_record(
-    record: Record, shard: int, writer: ShardWriter, cut: Callable[[bytes], Cut]
+    record: Record, shard: int, writer: ShardWriter, cut: Callable[[bytes], Cut], rejected: str | None
 ) -> list[Row]:
     """Decode one record into the shard; returns its manifest rows: one for every image, or one that says why
-    there is none."""
+    there is none.
+
+    rejected: why the record is not to be decoded at all, if it is not.
+    """
     key, label = record.key, record.label
     if record.error:
         return [Row(key, 0, REJECTED, record.error, shard, None, None, None, label=label)]
     count, sha256 = len(record.data), hashlib.sha256(record.data).hexdigest()
     try:
+        if rejected:
+            raise BadImage(rejected)
         found = cut(record.data)
     except BadImage as bad:
         size = (bad.width, bad.height)

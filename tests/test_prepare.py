@@ -9,11 +9,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from dcgan_data.errors import BadRequest
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.staging import Staging
 from dcgan_data.ops.decode import DecodeSettings, decode_square
@@ -190,3 +192,35 @@ def test_opencvs_threads_are_restored(tmp_path: Path, source: Path) -> None:
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(threads)
+
+
+def test_a_time_limit_makes_no_other_job(
+    source: Path,
+    copied_set: Path,
+    make: Callable[..., object],
+    recipe: Callable[..., object],
+    reporter: Any,
+) -> None:
+    """Nothing was too slow: any limit gives this set. Nor does it matter that older sets know of none."""
+    index = copied_set / "dataset.json"
+    info = json.loads(index.read_text())
+    del info["recipe"]["image"]["max_seconds"]
+    index.write_text(json.dumps(info))
+    make(source, copied_set, recipe(image={"max_seconds": 5}), reporter=reporter)
+    assert reporter.said == [f"{copied_set}: already complete with this recipe and source; nothing to do"]
+
+
+def test_a_time_limit_that_was_reached_does(
+    source: Path, copied_set: Path, make: Callable[..., object], recipe: Callable[..., object]
+) -> None:
+    index = copied_set / "dataset.json"
+    info = json.loads(index.read_text())
+    info["rejected"] = {"too_slow": 2}
+    index.write_text(json.dumps(info))
+    make(source, copied_set, recipe())
+    differing = r"made otherwise: recipe\.image\.max_seconds \(there: 0\.0, asked: 5\.0\)"
+    with pytest.raises(BadRequest, match=differing):
+        make(source, copied_set, recipe(image={"max_seconds": 5}))
+    allowed = r"image\.max_seconds: -1\.0 is not allowed; expected 0 \(no limit\) to 86400 seconds"
+    with pytest.raises(BadRequest, match=allowed):
+        recipe(image={"max_seconds": -1})
