@@ -29,6 +29,7 @@ from dcgan_data.cli_options import (
     all_cores,
     as_json_text,
     given,
+    local_path,
     parse_bytes,
 )
 from dcgan_data.console import ConsoleReporter
@@ -55,7 +56,12 @@ def dedup(
         str | None, typer.Option(help="Which copy stays: best, first or FILE:COLUMN (default: best)")
     ] = None,
     against: Annotated[
-        Path | None, typer.Option(help="Remove only copies of what this other prepared set keeps.")
+        Path | None,
+        typer.Option(
+            parser=local_path,
+            metavar="PATH",
+            help="Remove only copies of what this other prepared set keeps.",
+        ),
     ] = None,
     multiplicity: Annotated[
         bool | None,
@@ -177,7 +183,9 @@ def faces(
 @make_app.command()
 def run(
     recipe_file: Annotated[Path, typer.Argument(metavar="RECIPE", help="A TOML recipe.", show_default=False)],
-    source: Annotated[Path | None, typer.Option(help="Source, instead of the recipe's.")] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="SRC", help="Source, instead of the recipe's.")
+    ] = None,
     out: OutOption = None,
     source_format: FormatOption = None,
     image_size: SizeOption = None,
@@ -199,18 +207,19 @@ def run(
     Example: dcgan-data run pipelines/lsun_bedroom.toml --source lsun/bedroom_train_lmdb --out out
     """
     resolved = _resolve(recipe.load_recipe(recipe_file), _Asked(source_format, image_size, limit, seed))
-    src = source or Path(resolved.source.path)
-    if not source and not resolved.source.path:
+    src = source or resolved.source.path
+    if not src:
         raise BadRequest(f"{recipe_file}: names no source; give one with --source")
     running = _Running(workers, backend, scheduler, memory, device, max_rejected, overwrite)
     _make(_job(resolved, src, out, running), dry_run, as_json, verbose)
 
 
-def _own_recipe(src: Path, exact: bool) -> Recipe:
+def _own_recipe(src: str, exact: bool) -> Recipe:
     """What options change: a prepared set's own recipe, else the defaults; its rule becomes that of dedup."""
     from dcgan_data.plan import set_recipe
+    from dcgan_data.sources.location import parse_location
 
-    own = set_recipe(src) or Recipe()
+    own = set_recipe(parse_location(src)) or Recipe()
     if own.dedup.rule == ("exact" if exact else "near"):
         return own
     dedup = dataclasses.replace(own.dedup, rule="near")
@@ -257,21 +266,40 @@ class _Running:
     overwrite: bool
 
 
-def _job(resolved: Recipe, src: Path, out: Path | None, how: _Running) -> Job:
+def _job(resolved: Recipe, src: str, out: str | None, how: _Running) -> Job:
     from dcgan_data.plan import Job, default_out
+    from dcgan_data.sources.location import Url, parse_location
+    from dcgan_data.upload import local_copy
 
+    source = parse_location(src)
+    place = parse_location(out) if out else default_out(source)
     return Job(
-        recipe=resolved,
-        source=src,
-        out=out or default_out(src),
-        workers=all_cores() if how.workers is None else how.workers,
+        recipe=_without_secret(resolved),
+        source=source,
+        out=local_copy(place) if isinstance(place, Url) else place,
+        workers=_all_workers(how.backend) if how.workers is None else how.workers,
         device=how.device,
         max_rejected=_share(how.max_rejected),
         overwrite=how.overwrite,
         backend=how.backend,
         scheduler=how.scheduler or "",
         memory=parse_bytes(how.memory),
+        upload=place if isinstance(place, Url) else None,
     )
+
+
+def _without_secret(resolved: Recipe) -> Recipe:
+    """The recipe as it may be stored: a URL in it may hold a signature."""
+    from dcgan_data.sources.location import Url, parse_location
+
+    source = parse_location(resolved.source.path)
+    if not isinstance(source, Url):
+        return resolved
+    return dataclasses.replace(resolved, source=dataclasses.replace(resolved.source, path=str(source)))
+
+
+def _all_workers(backend: str) -> int:
+    return all_cores() if backend == "loky" else 0  # what a cluster has is known when it is asked
 
 
 def _make(job: Job, dry_run: bool, as_json: bool, verbose: bool) -> None:

@@ -14,16 +14,32 @@ from dcgan_data.errors import BadRequest
 
 _PREFIXES = ("", "K", "M", "G", "T")
 
+
+def local_path(text: str) -> Path:
+    """A path of a set; BadRequest for a URL, with what fetches it."""
+    if "://" not in text:
+        return Path(text)
+    from dcgan_data.sources.location import copy_command, parse_url
+
+    url = parse_url(text)
+    raise BadRequest(
+        f"{url}: a prepared set is mapped into memory and so needs a local disk; "
+        f"fetch it first: {copy_command(url, directory=True)}"
+    )
+
+
 SourceArgument = Annotated[
-    Path,
+    str,  # not a Path, which would make s3:/b of s3://b
     typer.Argument(
-        readable=False,  # what cannot be read is explained by who reads it
         metavar="SRC",
-        help="LSUN LMDB, folder, tar, zip, parquet, ... of images, or a prepared set.",
+        help="LSUN LMDB, folder, tar, zip, parquet, ... of images (tar and parquet also at s3://, gs:// or "
+        "https://), or a prepared set.",
         show_default=False,
     ),
 ]
-SetArgument = Annotated[Path, typer.Argument(metavar="OUT", help="A prepared set.", show_default=False)]
+SetArgument = Annotated[
+    Path, typer.Argument(parser=local_path, metavar="OUT", help="A prepared set.", show_default=False)
+]
 RunDirectoryArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
 ]
@@ -34,7 +50,12 @@ RunArgument = Annotated[
     ),
 ]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Where to (default: out; a prepared SRC: itself)")
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="PATH",
+        help="Where to: a directory, or s3://BUCKET/PREFIX (default: out; a prepared SRC: itself)",
+    ),
 ]
 FormatOption = Annotated[
     str | None,
@@ -70,6 +91,8 @@ MovedSetOption = Annotated[
     Path | None,
     typer.Option(
         "--prepared",
+        parser=local_path,
+        metavar="PATH",
         help="Where the run's set is now, if it was moved; for a model's file, a set.",
         show_default=False,
     ),

@@ -28,6 +28,8 @@ from dcgan_data.recipe import (
 )
 from dcgan_data.sources import Shard, open_source
 from dcgan_data.sources.base import SourceOptions, source_summary
+from dcgan_data.sources.location import Location, Url
+from dcgan_data.upload import check_destination
 
 DEVICES = ("auto", "cpu", "cuda")
 BACKENDS = ("loky", "dask", "ray")
@@ -41,12 +43,12 @@ class Job:
 
     recipe: Recipe
     """Everything that changes the output."""
-    source: Path
+    source: Location
     """Raw images, or a prepared set."""
     out: Path
     """Directory of the prepared set."""
     workers: int = 1
-    """Processes."""
+    """Processes; with a cluster tasks at once, and 0 for as many as it has workers."""
     device: str = "auto"
     """Where the autoencoder is fitted: ``cpu``, ``cuda``, or ``auto``: a GPU if there is one."""
     max_rejected: float = 0.01
@@ -58,24 +60,34 @@ class Job:
     backend: str = "loky"
     """Where tasks run: one of BACKENDS."""
     scheduler: str = ""
-    """Address of the cluster; empty for ``loky``, and for a cluster that is found by itself."""
+    """Address of the cluster; empty for ``loky``, and for the Ray cluster that this machine is part of."""
     memory: int = 0
     """Bytes that all processes on this machine may use together; 0: no limit."""
+    upload: Url | None = None
+    """Where the finished set is uploaded to."""
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
+        if self.workers < (self.backend == "loky"):
             raise BadRequest(f"--workers {self.workers}: expected 1 or more")
         if self.device not in DEVICES:
             raise BadRequest(f"--device {self.device}: expected one of {', '.join(DEVICES)}")
         if self.backend not in BACKENDS:
             raise BadRequest(f"--backend {self.backend}: expected one of {', '.join(BACKENDS)}")
+        if self.scheduler and self.backend == "loky":
+            raise BadRequest(f"--scheduler {self.scheduler}: give --backend dask or --backend ray with it")
         if not 0 <= self.max_rejected <= 1:
             raise BadRequest(f"--max-rejected {self.max_rejected}: expected a share from 0% to 100%")
+
+        if self.upload and self.in_place:
+            raise BadRequest(
+                f"--out {self.upload}: the set would be made in {self.out}, which is the source; "
+                "choose a prefix that ends otherwise, or run it in another directory"
+            )
 
     @property
     def in_place(self) -> bool:
         """Whether the set is its own source."""
-        return os.path.realpath(self.source) == os.path.realpath(self.out)
+        return isinstance(self.source, Path) and os.path.realpath(self.source) == os.path.realpath(self.out)
 
 
 @dataclass(frozen=True)
@@ -102,22 +114,26 @@ class Plan:
     def summary(self, job: Job) -> str:
         """What will be done, in one line."""
         size = f"{self.recipe.image.size}x{self.recipe.image.size} px"
+        upload = f", then uploaded to {job.upload}" if job.upload else ""
         disk = "no new pixels" if job.in_place else f"about {self.disk_bytes / 1e9:.2f} GB"
         return (
-            f"{self.source['records']:,} records ({self.source['kind']} {self.source['path']}) -> {job.out}, "
-            f"{size}, {disk}, {free_bytes(job.out) / 1e9:,.1f} GB free, {job.workers} workers"
+            f"{self.source['records']:,} records ({self.source['kind']} {self.source['path']}) -> {job.out}"
+            f"{upload}, {size}, {disk}, {free_bytes(job.out) / 1e9:,.1f} GB free, {job.workers} workers"
         )
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for two runs to be the same job. Paths and names may differ."""
         recipe = self.recipe.as_dict()
         del recipe["name"], recipe["source"]["path"], recipe["source"]["format"]  # the kind says it
+        del recipe["image"]["max_seconds"]  # a limit that nothing reached changed nothing
         fingerprint = {"kind": self.source["kind"], "fingerprint": self.source["fingerprint"]}
         return {"recipe": recipe, "source": fingerprint, "inputs": self.inputs}
 
 
-def default_out(source: Path) -> Path:
+def default_out(source: Location) -> Path:
     """Where a job goes when nothing is said: a prepared set stays in place, all else goes to ``out``."""
+    if isinstance(source, Url):
+        return Path("out")
     is_set = (source / INDEX).exists() or Staging(source).path.exists()
     return source if is_set else Path("out")
 
@@ -131,6 +147,8 @@ def free_bytes(out: Path) -> int:
 
 def make_plan(job: Job) -> Plan:
     """Open the source and work out the job; writes nothing. BadInput, BadRequest."""
+    if job.upload:
+        check_destination(job.upload, job.out, job.overwrite)
     plan = _plan_for_source(job)
     inputs = {}
     named = plan.recipe.dedup.keep.rpartition(":")[0]
@@ -152,11 +170,13 @@ def recorded_inputs(info: DatasetInfo) -> dict[str, str]:
     return dict(info.deduplication.get("inputs", {}))
 
 
-def set_recipe(path: Path) -> Recipe | None:
+def set_recipe(path: Location) -> Recipe | None:
     """The recipe of the prepared set at ``path``, to change some of it; None if there is none.
 
     If an in-place run was killed it is that run's, so that the same command goes on with it.
     """
+    if isinstance(path, Url):
+        return None
     if (path / INDEX).exists():
         return recipe_from_dict(read_info(path).recipe)
     staged = Staging(path).read_plan()
@@ -167,7 +187,7 @@ def _open_against(job: Job) -> PreparedSet:
     assert job.against
     if job.recipe.dedup.rule != "near":
         raise BadRequest(f"--against {job.against}: needs the rule 'near', not '{job.recipe.dedup.rule}'")
-    if os.path.realpath(job.against) in (os.path.realpath(job.out), os.path.realpath(job.source)):
+    if os.path.realpath(job.against) in (os.path.realpath(job.out), os.path.realpath(str(job.source))):
         raise BadRequest(f"--against {job.against}: is the set itself; give another one")
     against = PreparedSet.open(job.against)
     if AUTOENCODER not in against.info.files:
@@ -180,15 +200,21 @@ def _open_against(job: Job) -> PreparedSet:
 
 
 def _plan_for_source(job: Job) -> Plan:
+    if isinstance(job.source, Url):
+        return _plan_for_images(job)
     if (job.source / INDEX).exists():
-        return _plan_for_set(job)
+        return _plan_for_set(job, job.source)
     staged = Staging(job.source).read_plan()
     if staged and job.in_place and staged["in_place"]:
-        return _plan_for_staged_set(job, staged)
+        return _plan_for_staged_set(job, job.source, staged)
     if staged:
         raise BadInput(
             f"{job.source}: an unfinished set; run the command that was making it again to complete it"
         )
+    return _plan_for_images(job)
+
+
+def _plan_for_images(job: Job) -> Plan:
     recipe = job.recipe
     wanted = recipe.source
     options = SourceOptions(wanted.format, wanted.image_column, wanted.label_column)
@@ -202,23 +228,23 @@ def _plan_for_source(job: Job) -> Plan:
     return Plan(recipe, source_summary(source), list(source.shards()), None, disk_bytes, index=source.index)
 
 
-def _plan_for_set(job: Job) -> Plan:
-    prepared = PreparedSet.open(job.source)
+def _plan_for_set(job: Job, path: Path) -> Plan:
+    prepared = PreparedSet.open(path)
     against = prepared.info.deduplication.get("against")
     if against and job.in_place and not job.against and job.recipe.dedup.rule != "none":
         raise BadRequest(
             f"{job.source}: was compared with {against['path']}; give --against again to decide anew, "
             "or --out for a set without that comparison"
         )
-    recipe = _recipe_for_set(job.recipe, recipe_from_dict(prepared.info.recipe), job.source)
+    recipe = _recipe_for_set(job.recipe, recipe_from_dict(prepared.info.recipe), path)
     records = prepared.info.counts.read
     size = records * _search_bytes(recipe) if job.in_place else _disk_bytes(records, recipe)
     return Plan(recipe, prepared.info.source, [], prepared, size)
 
 
-def _plan_for_staged_set(job: Job, staged: dict[str, Any]) -> Plan:
+def _plan_for_staged_set(job: Job, path: Path, staged: dict[str, Any]) -> Plan:
     """An in-place run that was killed: its plan says what the set was made from."""
-    recipe = _recipe_for_set(job.recipe, recipe_from_dict(staged["full_recipe"]), job.source)
+    recipe = _recipe_for_set(job.recipe, recipe_from_dict(staged["full_recipe"]), path)
     return Plan(recipe, staged["origin"], [], None, 0)
 
 

@@ -8,15 +8,14 @@ import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from dcgan_data.errors import BadInput
-from dcgan_data.sources.base import Record, changed_file, file_prefixes, file_stamp, text_key
+from dcgan_data.sources.access import OpenFile, Stamp, in_turn, opened
+from dcgan_data.sources.base import Record, file_prefixes, text_key
+from dcgan_data.sources.location import Location
 from dcgan_data.sources.members import REASONS, Members, Problem, Texts
 
 INDEX_VERSION = 2
@@ -29,10 +28,10 @@ _MOST_BYTES = 1 << 30
 class Archive:
     """One file, walked."""
 
-    file: Path
-    """Absolute."""
-    stamp: tuple[int, int]
-    """Its size and time of change (ns) before the walk."""
+    file: str
+    """Absolute, without what may be a secret."""
+    stamp: Stamp
+    """``access.Stamp``, before the walk."""
     members: Members
     """Those that are records."""
     passed_over: dict[str, int]
@@ -52,8 +51,8 @@ class ArchiveSource(ABC):
 
     def __init__(
         self,
-        files: Sequence[Path],
-        root: Path,
+        files: Sequence[Location],
+        root: Location,
         records_per_shard: int,
         limit: int = 0,
         index: Mapping[str, np.ndarray] | None = None,
@@ -71,7 +70,7 @@ class ArchiveSource(ABC):
         digest = hashlib.sha256()
         self._shards: list[ArchiveShard] = []
         left = limit or None
-        for archive, prefix in zip(archives, file_prefixes(files, root), strict=False):
+        for file, archive, prefix in zip(files, archives, file_prefixes(files, root), strict=False):
             count = len(archive.members) if left is None else min(left, len(archive.members))
             members = archive.members.cut(0, count)
             digest.update(f"{prefix}\0{count}\0".encode())
@@ -79,7 +78,7 @@ class ArchiveSource(ABC):
                 digest.update(np.ascontiguousarray(numbers).data)
             for start in range(0, count, records_per_shard):
                 part = members.cut(start, start + records_per_shard)
-                self._shards.append(self.shard(str(archive.file), archive.stamp, prefix, part))
+                self._shards.append(self.shard(file, archive.stamp, prefix, part))
             left = None if left is None else left - count
         self.fingerprint = digest.hexdigest()
 
@@ -92,25 +91,31 @@ class ArchiveSource(ABC):
 
     @staticmethod
     @abstractmethod
-    def walk(file: Path) -> tuple[Members, Counter[str]]:
+    def walk(file: Location, opened: OpenFile) -> tuple[Members, Counter[str]]:
         """The members of an archive that are records, and the others, counted. BadInput if it is damaged."""
 
     @staticmethod
     @abstractmethod
-    def shard(file: str, stamp: tuple[int, int], prefix: str, members: Members) -> ArchiveShard:
+    def shard(file: Location, stamp: Stamp, prefix: str, members: Members) -> ArchiveShard:
         """Some of them, to be read."""
 
-    def _archives(self, files: Sequence[Path], limit: int, index: Mapping[str, np.ndarray]) -> list[Archive]:
+    def _archives(
+        self, files: Sequence[Location], limit: int, index: Mapping[str, np.ndarray]
+    ) -> list[Archive]:
         """As many as hold ``limit`` records: each from the index if that knows it as it is, or walked."""
         known = {archive.file: archive for archive in _known_archives(index, self.columns)}
+
+        def take(file: Location, stamp: Stamp) -> Archive:
+            archive = known.get(str(file))
+            if archive is not None and archive.stamp == stamp:
+                return archive
+            with opened(file, stamp) as open_file:
+                members, passed_over = self.walk(file, open_file)
+            return Archive(str(file), stamp, members, dict(sorted(passed_over.items())))
+
         archives: list[Archive] = []
         found = 0
-        for file in files:
-            stamp = file_stamp(os.stat(file))
-            archive = known.get(file)
-            if archive is None or archive.stamp != stamp:
-                members, passed_over = self.walk(file)
-                archive = Archive(file, stamp, members, dict(sorted(passed_over.items())))
+        for archive in in_turn(take, files, lazily=bool(limit)):
             archives.append(archive)
             found += len(archive.members)
             if limit and found >= limit:
@@ -122,10 +127,10 @@ class ArchiveSource(ABC):
 class ArchiveShard(ABC):
     """Some members of one archive. The file is opened where the shard is read."""
 
-    file: str
+    file: Location
     """The archive."""
-    stamp: tuple[int, int]
-    """Its size and time of change when it was walked: in another one the members lie elsewhere."""
+    stamp: Stamp
+    """Its own when it was walked: in another one the members lie elsewhere."""
     prefix: str
     """Put before every key."""
     members: Members
@@ -135,28 +140,34 @@ class ArchiveShard(ABC):
         return len(self.members)
 
     def __iter__(self) -> Iterator[Record]:
-        with _open(self.file, self.stamp) as descriptor:
+        with opened(self.file, self.stamp) as file:
+            file.expect(self.extents())
             for name, label, row in zip(
                 self.members.names, self.members.labels, self.members.rows, strict=True
             ):
                 key = self.prefix + text_key(name)
-                said = self.read_label(descriptor, row) or label.decode() or None
+                said = self.read_label(file, row) or label.decode() or None
                 try:
-                    yield Record(key, self._data(descriptor, row), label=said)
+                    yield Record(key, self._data(file, row), label=said)
                 except UnreadableMemberError as error:
                     yield Record(key, b"", str(error), said)
 
-    def _data(self, descriptor: int, row: np.void) -> bytes:
+    def extents(self) -> np.ndarray:
+        """int64 (N, 2): offset and length of all that will be read, as far as it is known."""
+        rows = self.members.rows[self.members.rows["problem"] == Problem.NONE]
+        return np.stack([rows["offset"], rows["stored_bytes"]], 1)
+
+    def _data(self, file: OpenFile, row: np.void) -> bytes:
         problem = Problem(int(row["problem"]))
         if problem != Problem.NONE:
             raise UnreadableMemberError(REASONS[problem])
-        return self.read(descriptor, row)
+        return self.read(file, row)
 
     @abstractmethod
-    def read(self, descriptor: int, row: np.void) -> bytes:
+    def read(self, file: OpenFile, row: np.void) -> bytes:
         """A member's data, given the open file; raises UnreadableMemberError."""
 
-    def read_label(self, descriptor: int, row: np.void) -> str:
+    def read_label(self, file: OpenFile, row: np.void) -> str:
         """What another member says of this one; empty if there is none such."""
         return ""
 
@@ -167,11 +178,11 @@ def check_size(size: int) -> None:
         raise UnreadableMemberError(f"too_large: {size:,} bytes, at most {_MOST_BYTES:,} are read")
 
 
-def read_range(descriptor: int, offset: int, count: int) -> bytes:
+def read_range(file: OpenFile, offset: int, count: int) -> bytes:
     """``count`` bytes at ``offset``; UnreadableMemberError unless they are all there, and not too many."""
     check_size(count)
     try:
-        data = os.pread(descriptor, count, offset)
+        data = file.read_at(offset, count)
     except OSError as error:
         raise UnreadableMemberError(f"unreadable: {error.strerror}") from None
     if len(data) < count:
@@ -207,7 +218,7 @@ def unpack_archives(arrays: Mapping[str, np.ndarray]) -> list[Archive]:
         files, arrays["stamps"].tolist(), passed_over, arrays["counts"].tolist(), strict=True
     ):
         part = members.cut(start, start + count)
-        archives.append(Archive(Path(os.fsdecode(file)), (size, changed), part, json.loads(others)))
+        archives.append(Archive(os.fsdecode(file), (size, changed), part, json.loads(others)))
         start += count
     return archives
 
@@ -226,22 +237,3 @@ def _digest(arrays: Mapping[str, np.ndarray], columns: np.dtype) -> np.ndarray:
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return np.frombuffer(digest.digest(), np.uint8)
-
-
-@contextmanager
-def _open(file: str, stamp: tuple[int, int]) -> Iterator[int]:
-    try:
-        descriptor = os.open(file, os.O_RDONLY)
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read ({error.strerror}); make it readable") from None
-    try:
-        _check_stamp(file, descriptor, stamp)
-        yield descriptor
-        _check_stamp(file, descriptor, stamp)  # it may have changed while it was read
-    finally:
-        os.close(descriptor)
-
-
-def _check_stamp(file: str, descriptor: int, stamp: tuple[int, int]) -> None:
-    if file_stamp(os.fstat(descriptor)) != stamp:
-        raise changed_file(file)

@@ -11,6 +11,7 @@ Python 2's byte strings and Python 3's text both become str, one character a byt
 from __future__ import annotations
 
 import pickletools
+import warnings
 from math import prod
 from typing import Any
 
@@ -70,12 +71,13 @@ def read_pickle(data: bytes) -> Any:
     """
     machine = _Machine()
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if count >= _MOST_OPCODES:
-                raise RefusedError("holds more than arrays, refused: it has too many parts")
-            if opcode.name == "STOP":
-                return machine.stack.pop()
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings(action="ignore"):  # of escapes in text that is refused just after
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+                if count >= _MOST_OPCODES:
+                    raise RefusedError("holds more than arrays, refused: it has too many parts")
+                if opcode.name == "STOP":
+                    return machine.stack.pop()
+                machine.step(opcode.name, argument)
     except (ValueError, IndexError, TypeError) as error:
         raise RefusedError(f"damaged ({' '.join(str(error).split())[:120]})") from None
     raise RefusedError("damaged (no end)")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.sources.location import Location, relative_path
 
 FORMATS = ("lsun", "folder", "tar", "zip", "parquet", "cifar", "svhn")
 
@@ -103,14 +103,14 @@ def text_key(raw: bytes) -> str:
     return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
-def file_prefixes(files: Sequence[Path], root: Path) -> list[str]:
+def file_prefixes(files: Sequence[Location], root: Location) -> list[str]:
     """What goes before the keys of each file: nothing if there is one, else its path below ``root``, ``/``.
 
     So that the members of two archives never have the same key.
     """
     if len(files) == 1:
         return [""]
-    return [f"{text_key(os.fsencode(file.relative_to(root)))}/" for file in files]
+    return [f"{text_key(os.fsencode(relative_path(file, root)))}/" for file in files]
 
 
 def directory_label(path: bytes) -> str | None:
@@ -124,6 +124,6 @@ def file_stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def changed_file(path: str | Path) -> BadInput:
+def changed_file(path: str | Location) -> BadInput:
     """What to raise when a file is another than at the beginning of the run."""
     return BadInput(f"{path}: changed since this run began; leave it as it is and run again")

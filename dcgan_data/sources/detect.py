@@ -16,6 +16,7 @@ from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.sources.base import Source, SourceOptions, text_key
 from dcgan_data.sources.expand import expand_pattern, is_pattern, pattern_root
 from dcgan_data.sources.folder import FolderSource
+from dcgan_data.sources.location import Location, Url
 from dcgan_data.sources.lsun import LsunSource, find_databases
 from dcgan_data.sources.signatures import (
     compressed_message,
@@ -68,18 +69,23 @@ class _Found:
 
 
 def open_source(
-    path: Path,
+    path: Location,
     records_per_shard: int,
     limit: int = 0,
     options: SourceOptions = _DEFAULTS,
     index: Mapping[str, np.ndarray] | None = None,
 ) -> Source:
-    """Open ``path`` as what it is: a directory, a file, or a pattern (``{00000..00099}.tar``, ``*.zip``).
+    """Open ``path`` as what it is: a directory, a file, or a pattern (``{00000..00099}.tar``, ``*.zip``); of
+    tar archives and parquet files also a URL.
 
     limit: only the first so many records; 0 means all. index: ``Source.index`` of the same source opened
     before; where it does not fit what is there it counts for nothing. Raises BadInput, which says what was
     found and what is supported, and BadRequest for options that the source has no use for.
     """
+    if isinstance(path, Url):
+        from dcgan_data.sources.remote_find import open_remote
+
+        return open_remote(path, records_per_shard, limit, options, index)
     try:
         found = _find(path, options.format)
         if found.format != "parquet" and (options.image_column or options.label_column):

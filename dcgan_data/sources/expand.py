@@ -21,10 +21,19 @@ def is_pattern(text: str) -> bool:
     return bool(_SPECIAL.search(text))
 
 
+def is_wild(text: str) -> bool:
+    """Whether it has wildcards."""
+    return bool(_WILD.search(text))
+
+
+def pattern_start(pattern: str) -> str:
+    """What comes before the first wildcard or brace."""
+    return pattern[: special.start()] if (special := _SPECIAL.search(pattern)) else pattern
+
+
 def pattern_root(pattern: str) -> Path:
     """The directory that all files of a pattern lie below."""
-    literal = pattern[: special.start()] if (special := _SPECIAL.search(pattern)) else pattern
-    return Path(os.path.abspath(os.path.dirname(literal)))
+    return Path(os.path.abspath(os.path.dirname(pattern_start(pattern))))
 
 
 def expand_pattern(pattern: str) -> list[Path]:
@@ -32,7 +41,7 @@ def expand_pattern(pattern: str) -> list[Path]:
 
     Raises BadInput for a file that is named by braces and is not there, and for wildcards that match nothing.
     """
-    names = _expand_braces(pattern)
+    names = expand_braces(pattern)
     found: set[str] = set()
     for name in names:
         if os.path.lexists(name):
@@ -49,7 +58,7 @@ def expand_pattern(pattern: str) -> list[Path]:
     return sorted({Path(os.path.abspath(name)) for name in found}, key=os.fsencode)
 
 
-def _expand_braces(pattern: str) -> list[str]:
+def expand_braces(pattern: str) -> list[str]:
     """As a shell does: alternatives with commas, and ranges of numbers, zero-padded if a bound is."""
     done: list[str] = []
     pending = [pattern]

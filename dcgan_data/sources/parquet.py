@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,27 +16,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dcgan_data.errors import BadInput
-from dcgan_data.sources.base import Record, changed_file, file_prefixes, file_stamp, text_key
+from dcgan_data.sources.access import OpenFile, in_turn, opened
+from dcgan_data.sources.base import Record, changed_file, file_prefixes, text_key
+from dcgan_data.sources.location import Location
+from dcgan_data.sources.parquet_columns import Columns, choose_columns, has_label_lists
 
-_IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo")
-_LABEL_NAMES = ("label", "labels", "fine_label", "class", "cls", "text", "caption")
 _LABEL_LISTS = "label column of lists"
-_MOST_LISTED = 20
-
 _MAGIC = b"PAR1"
 _ROWS_AT_A_TIME = 32
 _READ_BUFFER = 1 << 18
 """Bytes. With a buffer (and no pre-buffering) pages are read one by one, never a whole column of a group."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which columns of a file are read."""
-
-    image: str
-    """Its type is binary, or a struct with a binary ``bytes``."""
-    label: str | None
-    """Its type is integer, floating-point or string."""
+_READ_WHOLE_BYTES = 1 << 22
+"""Up to this the whole column of a group is read at once."""
 
 
 class ParquetSource:
@@ -47,8 +37,8 @@ class ParquetSource:
 
     def __init__(
         self,
-        files: Sequence[Path],
-        root: Path,
+        files: Sequence[Location],
+        root: Location,
         records_per_shard: int,
         limit: int = 0,
         columns: tuple[str, str] = ("", ""),
@@ -60,18 +50,17 @@ class ParquetSource:
         digest = hashlib.sha256()
         self._shards: list[ParquetShard] = []
         left = limit or None
-        for file, prefix in zip(files, file_prefixes(files, root), strict=True):
-            with _open_table(file) as (table, footer):
-                chosen = _choose_columns(file, table.schema_arrow, columns)
-                passed_over[_LABEL_LISTS] += not columns[1] and _has_label_lists(table.schema_arrow)
-                groups = _group_lengths(file, table.metadata)
+        looked_into = in_turn(lambda file, _: _look_into(file, columns), files, lazily=bool(limit))
+        for found, prefix in zip(looked_into, file_prefixes(files, root), strict=True):
+            file, footer, chosen, groups = found.file, found.footer, found.columns, found.groups
+            passed_over[_LABEL_LISTS] += found.label_lists
             count = sum(groups) if left is None else min(sum(groups), left)
             name = text_key(os.fsencode(file.name))
             digest.update(f"{prefix or name}\0{count}\0{chosen}\0{footer}\0".encode())
             for start, end in _runs(groups, records_per_shard):
                 if start < count:
                     run = (start, min(end, count))
-                    self._shards.append(ParquetShard(str(file), footer, prefix, chosen, run))
+                    self._shards.append(ParquetShard(file, footer, prefix, chosen, run))
             left = None if left is None else left - count
             if left == 0:
                 break
@@ -92,8 +81,8 @@ class ParquetSource:
 class ParquetShard:
     """Some rows of one file. Of the file, only their row groups and their two columns are read."""
 
-    path: str
-    """The file."""
+    file: Location
+    """Which one."""
     footer: str
     """Hex digest of its size and footer when the source was opened."""
     prefix: str
@@ -107,43 +96,113 @@ class ParquetShard:
         return self.run[1] - self.run[0]
 
     def __iter__(self) -> Iterator[Record]:
-        path = Path(self.path)
-        with _open_table(path) as (table, footer):
-            if footer != self.footer:
-                raise changed_file(path)
-            for number, batch in _batches(path, table, self.columns, self.run):
+        with _open_table(self.file) as opened:
+            if opened.footer != self.footer:
+                raise changed_file(self.file)
+            try:
+                opened.file.expect(_extents(opened.table.metadata, self.columns, self.run))
+            except ValueError as error:  # a name that is no text
+                raise BadInput(f"{self.file}: damaged ({_one_line(error)}); fetch or copy it again") from None
+            for number, batch in _batches(self.file, opened.table, self.columns, self.run):
                 yield from self._records(number, batch)
 
     def _records(self, number: int, batch: pa.RecordBatch) -> Iterator[Record]:
         """The rows of a batch whose first one has this number in the file."""
-        images = _images(batch.column(self.columns.image))
-        labels = _labels(batch.column(self.columns.label)) if self.columns.label else [None] * len(batch)
-        for row, ((data, error), label) in enumerate(zip(images, labels, strict=True), number):
-            yield Record(f"{self.prefix}{row:08d}", data, error, label)
+        try:
+            images = list(_images(batch.column(self.columns.image)))
+            labels = _labels(batch.column(self.columns.label)) if self.columns.label else [None] * len(batch)
+        except pa.ArrowException as error:  # numbers of a dictionary that has no such entry
+            reason = _one_line(error)
+            raise BadInput(f"{self.file}: damaged (row {number}: {reason}); fetch or copy it again") from None
+        for row, ((data, why), label) in enumerate(zip(images, labels, strict=True), number):
+            yield Record(f"{self.prefix}{row:08d}", data, why, label)
+
+
+@dataclass(frozen=True)
+class _OpenTable:
+    """A file that is being read."""
+
+    file: OpenFile
+    """Its bytes."""
+    table: pq.ParquetFile
+    """Its rows."""
+    footer: str
+    """Hex digest of its size and footer."""
 
 
 @contextmanager
-def _open_table(path: Path) -> Iterator[tuple[pq.ParquetFile, str]]:
-    """The open file, and the digest of its size and footer; BadInput if it is no parquet file, or is changed
-    meanwhile."""
+def _open_table(path: Location) -> Iterator[_OpenTable]:
+    """BadInput if it is no parquet file, or is changed meanwhile."""
     try:
-        with path.open("rb") as file:
-            stamp = file_stamp(os.fstat(file.fileno()))
-            footer = _footer_digest(path, file)
+        with opened(path) as file:
+            footer = _footer_digest(path, file.stream)
             try:
+                metadata = pq.read_metadata(file.stream)
                 table = pq.ParquetFile(
-                    file, pre_buffer=False, buffer_size=_READ_BUFFER, page_checksum_verification=True
+                    file.stream,
+                    metadata=metadata,
+                    pre_buffer=False,
+                    buffer_size=_read_buffer(metadata),
+                    page_checksum_verification=True,
                 )
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise BadInput(f"{path}: damaged ({_one_line(error)}); fetch or copy it again") from None
-            yield table, footer
-            if file_stamp(os.fstat(file.fileno())) != stamp:
-                raise changed_file(path)
+            yield _OpenTable(file, table, footer)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({_one_line(error)}); make it readable") from None
 
 
-def _footer_digest(path: Path, file: BinaryIO) -> str:
+def _read_buffer(metadata: pq.FileMetaData) -> int:
+    """With a buffer pyarrow takes, and fills, what a damaged page says that it has: up to 2 GB. So none is
+    used where the columns of a group are small enough to be read whole."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    chunks = (group.column(place) for group in groups for place in range(group.num_columns))
+    largest = max((chunk.total_compressed_size for chunk in chunks), default=0)
+    return _READ_BUFFER if largest > _READ_WHOLE_BYTES else 0
+
+
+@dataclass(frozen=True)
+class _FoundTable:
+    """What opening a file tells of it."""
+
+    file: Location
+    """Which one."""
+    footer: str
+    """Hex digest of its size and footer."""
+    columns: Columns
+    """What is to be read."""
+    groups: list[int]
+    """Rows of every row group."""
+    label_lists: bool
+    """Whether its labels are lists, and passed over."""
+
+
+def _look_into(file: Location, asked: tuple[str, str]) -> _FoundTable:
+    with _open_table(file) as opened:
+        schema = opened.table.schema_arrow
+        columns = choose_columns(file, schema, asked)
+        groups = _group_lengths(file, opened.table.metadata)
+    return _FoundTable(file, opened.footer, columns, groups, not asked[1] and has_label_lists(schema))
+
+
+def _extents(metadata: pq.FileMetaData, columns: Columns, run: tuple[int, int]) -> np.ndarray:
+    """int64 (N, 2): where the run's columns lie in the file, offset and length."""
+    found: list[tuple[int, int]] = []
+    end = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        at, end = end, end + group.num_rows
+        if end <= run[0] or at >= run[1]:
+            continue
+        for place in range(group.num_columns):
+            chunk = group.column(place)
+            if chunk.path_in_schema.partition(".")[0] in (columns.image, columns.label):
+                starts = (chunk.dictionary_page_offset, chunk.data_page_offset)
+                found.append((min(start for start in starts if start), chunk.total_compressed_size))
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _footer_digest(path: Location, file: BinaryIO) -> str:
     """The footer says where every column lies, and how long it is: another file has another footer."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -159,7 +218,7 @@ def _footer_digest(path: Path, file: BinaryIO) -> str:
     return digest
 
 
-def _group_lengths(path: Path, metadata: pq.FileMetaData) -> list[int]:
+def _group_lengths(path: Location, metadata: pq.FileMetaData) -> list[int]:
     """The number of rows of every row group."""
     lengths = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     if min(lengths, default=0) < 0 or sum(lengths) != metadata.num_rows:
@@ -183,7 +242,7 @@ def _runs(groups: Iterable[int], most: int) -> Iterator[tuple[int, int]]:
 
 
 def _batches(
-    path: Path, table: pq.ParquetFile, columns: Columns, run: tuple[int, int]
+    path: Location, table: pq.ParquetFile, columns: Columns, run: tuple[int, int]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """The rows of the run, a few at a time, with the number of the first."""
     names = [columns.image] if columns.label is None else [columns.image, columns.label]
@@ -235,64 +294,6 @@ def _labels(column: pa.Array) -> list[str | None]:
         return [None if np.isnan(value) else str(value) for value in column.to_numpy(zero_copy_only=False)]
     values = column.cast(pa.large_binary()).to_pylist()
     return [None if value is None else value.decode("utf-8", "backslashreplace") for value in values]
-
-
-def _choose_columns(path: Path, schema: pa.Schema, asked: tuple[str, str]) -> Columns:
-    """The columns that are asked for, else what their names and types suggest."""
-    images = [field.name for field in schema if _may_hold_images(field.type)]
-    labels = [field.name for field in schema if _may_hold_labels(field.type)]
-    listed = ", ".join(f"{field.name} ({field.type})" for field in list(schema)[:_MOST_LISTED])
-    more = f" and {len(schema) - _MOST_LISTED} more" if len(schema) > _MOST_LISTED else ""
-    for setting, name, usable in (("image", asked[0], images), ("label", asked[1], labels)):
-        if name and usable.count(name) != 1:
-            raise BadInput(
-                f"{path}: no single column {name!r} that may hold {setting}s; it has {listed}{more}; "
-                f"name one of them with {setting}_column in the recipe's [source]"
-            )
-    image = asked[0] or _first(_IMAGE_NAMES, images) or (images[0] if len(images) == 1 else "")
-    if not image:
-        found = "several columns may" if images else "no column can"
-        raise BadInput(
-            f"{path}: {found} hold the images; it has {listed}{more}; "
-            "name one with image_column in the recipe's [source]"
-        )
-    return Columns(image, asked[1] or _first(_LABEL_NAMES, labels))
-
-
-def _has_label_lists(schema: pa.Schema) -> bool:
-    """Whether the column that has the name of a label holds several for a picture: then it is none."""
-    lists = [field.name for field in schema if _is_list(field.type)]
-    labels = [field.name for field in schema if _may_hold_labels(field.type)]
-    return _first(_LABEL_NAMES, [*labels, *lists]) in lists
-
-
-def _first(names: Iterable[str], among: Sequence[str]) -> str | None:
-    return next((name for name in names if among.count(name) == 1), None)
-
-
-def _may_hold_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
-    return _is_binary(kind)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
-
-
-def _may_hold_labels(kind: pa.DataType) -> bool:
-    types: Any = pa.types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    texts = (types.is_string, types.is_large_string, types.is_string_view)
-    return types.is_integer(kind) or types.is_floating(kind) or any(is_text(kind) for is_text in texts)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    types: Any = pa.types
-    views = (types.is_list_view, types.is_large_list_view)
-    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list, *views)
-    return any(is_list(kind) for is_list in lists)
 
 
 def _one_line(error: Exception) -> str:

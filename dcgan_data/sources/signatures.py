@@ -6,11 +6,13 @@ import re
 import tarfile
 from pathlib import Path
 
+from dcgan_data.sources.location import Location
 from dcgan_data.sources.zip_directory import ends_with_directory
 
 _MOST_EMPTY_TAR = 20 * tarfile.BLOCKSIZE
 """What tools write when there is nothing to archive. More zeros are a download that has not come yet."""
-_HEAD = _MOST_EMPTY_TAR + 1
+HEAD_BYTES = _MOST_EMPTY_TAR + 1
+"""What tells a format."""
 _MAGIC = {b"PK\3\4": "zip", b"PK\5\6": "zip", b"PK\6\6": "zip", b"PAR1": "parquet", b"MATLAB 5.0": "svhn"}
 _LMDB_MAGIC = (0xBEEFC0DE).to_bytes(4, "little")
 _CIFAR_NAMES = re.compile(r"data_batch_\d+|test_batch|train|test")
@@ -31,7 +33,7 @@ _COMPRESSED = {
 def read_head(path: Path) -> bytes:
     """The first bytes of a file, enough for the functions below."""
     with path.open("rb") as file:
-        return file.read(_HEAD)
+        return file.read(HEAD_BYTES)
 
 
 def content_format(name: str, head: bytes) -> str:
@@ -66,7 +68,7 @@ def compression(head: bytes) -> str:
     return next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), "")
 
 
-def compressed_message(path: Path, head: bytes) -> str:
+def compressed_message(path: Location, head: bytes) -> str:
     """What to say of a compressed file."""
     return (
         f"{path}: compressed ({compression(head)}), so that it cannot be read by range; "

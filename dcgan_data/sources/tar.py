@@ -12,14 +12,15 @@ import os
 import tarfile
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from dcgan_data.sources.access import OpenFile, Stamp
 from dcgan_data.sources.archive import ArchiveShard, ArchiveSource, UnreadableMemberError, read_range
 from dcgan_data.sources.base import directory_label, text_key
 from dcgan_data.sources.folder import foreign_extension
+from dcgan_data.sources.location import Location
 from dcgan_data.sources.members import PLACE, Members, MembersBuilder, Problem, name_problem, settle
 from dcgan_data.sources.side_files import SideFiles
 from dcgan_data.sources.signatures import is_tar_start
@@ -37,15 +38,14 @@ class TarSource(ArchiveSource):
     """Where the side file lies that is the label; ``label_bytes`` is negative if there is none."""
 
     @staticmethod
-    def walk(file: Path) -> tuple[Members, Counter[str]]:
+    def walk(file: Location, opened: OpenFile) -> tuple[Members, Counter[str]]:
         """See ArchiveSource. BadInput if it is cut short inside a member, or damaged between members."""
-        with file.open("rb") as stream:
-            walk = _Walk(file, stream)
-            walk.run()
+        walk = _Walk(file, opened.stream)
+        walk.run()
         return walk.members(), walk.passed_over
 
     @staticmethod
-    def shard(file: str, stamp: tuple[int, int], prefix: str, members: Members) -> ArchiveShard:
+    def shard(file: Location, stamp: Stamp, prefix: str, members: Members) -> ArchiveShard:
         """See ArchiveSource."""
         return TarShard(file, stamp, prefix, members)
 
@@ -54,17 +54,23 @@ class TarSource(ArchiveSource):
 class TarShard(ArchiveShard):
     """Some members of one tar archive."""
 
-    def read(self, descriptor: int, row: np.void) -> bytes:
+    def read(self, file: OpenFile, row: np.void) -> bytes:
         """See ArchiveShard."""
-        return read_range(descriptor, int(row["offset"]), int(row["stored_bytes"]))
+        return read_range(file, int(row["offset"]), int(row["stored_bytes"]))
 
-    def read_label(self, descriptor: int, row: np.void) -> str:
+    def extents(self) -> np.ndarray:
+        """See ArchiveShard: the side files too."""
+        rows = self.members.rows
+        sizes = np.clip(rows["label_bytes"], 0, _MOST_LABEL_BYTES)
+        return np.concatenate([super().extents(), np.stack([rows["label_offset"], sizes], 1)])
+
+    def read_label(self, file: OpenFile, row: np.void) -> str:
         """The text of the side file, at most 64 KiB of it."""
         if row["label_bytes"] < 0:
             return ""
         count = min(int(row["label_bytes"]), _MOST_LABEL_BYTES)
         try:
-            text = read_range(descriptor, int(row["label_offset"]), count).decode("utf-8", "replace").strip()
+            text = read_range(file, int(row["label_offset"]), count).decode("utf-8", "replace").strip()
             return _label_of(text)
         except UnreadableMemberError:  # a fault of the disk: the picture may still be readable
             return ""
@@ -87,7 +93,7 @@ def _label_of(text: str) -> str:
 class _Walk:
     """One pass over the headers of an archive."""
 
-    def __init__(self, file: Path, stream: BinaryIO) -> None:
+    def __init__(self, file: Location, stream: BinaryIO) -> None:
         self.passed_over: Counter[str] = Counter()
         self._file, self._stream = file, stream
         self._records = MembersBuilder(TarSource.columns)
@@ -95,7 +101,7 @@ class _Walk:
 
     def run(self) -> None:
         """Take all members up. If there are tars but no pictures, it is a tar of class tars."""
-        size = os.fstat(self._stream.fileno()).st_size
+        size = self._stream.seek(0, os.SEEK_END)
         pictures, tars = 0, []
         for member in walk_files(self._stream, str(self._file), (0, size), self.passed_over):
             if os.path.splitext(member.name)[1].lower() == b".tar":

@@ -11,12 +11,12 @@ import stat
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from dcgan_data.errors import BadInput
+from dcgan_data.sources.access import OpenFile, Stamp
 from dcgan_data.sources.archive import (
     ArchiveShard,
     ArchiveSource,
@@ -26,6 +26,7 @@ from dcgan_data.sources.archive import (
 )
 from dcgan_data.sources.base import directory_label, text_key
 from dcgan_data.sources.folder import foreign_extension
+from dcgan_data.sources.location import Location
 from dcgan_data.sources.members import (
     PLACE,
     Members,
@@ -58,15 +59,14 @@ class ZipSource(ArchiveSource):
     """``offset`` is that of the local header; ``bytes`` and ``crc`` are of the data when it is inflated."""
 
     @staticmethod
-    def walk(file: Path) -> tuple[Members, Counter[str]]:
+    def walk(file: Location, opened: OpenFile) -> tuple[Members, Counter[str]]:
         """See ArchiveSource. BadInput if the central directory is not whole, or ``dataset.json`` damaged."""
-        with file.open("rb") as stream:
-            try:
-                found, label_files, passed_over = _records(stream)
-            except DamagedError as error:
-                raise BadInput(f"{file}: cut short or damaged ({error}); fetch or copy it again") from None
-            chosen = _choose_label_file(found.names, label_files)
-            listed = None if chosen is None else _read_labels(file, stream.fileno(), *chosen)
+        try:
+            found, label_files, passed_over = _records(opened.stream)
+        except DamagedError as error:
+            raise BadInput(f"{file}: cut short or damaged ({error}); fetch or copy it again") from None
+        chosen = _choose_label_file(found.names, label_files)
+        listed = None if chosen is None else _read_labels(file, opened, *chosen)
         found = settle(found)
         if chosen is None or listed is None:
             labels = Texts.of((directory_label(name) or "").encode() for name in found.names)
@@ -80,7 +80,7 @@ class ZipSource(ArchiveSource):
         return Members(found.names, labels, found.rows), passed_over
 
     @staticmethod
-    def shard(file: str, stamp: tuple[int, int], prefix: str, members: Members) -> ArchiveShard:
+    def shard(file: Location, stamp: Stamp, prefix: str, members: Members) -> ArchiveShard:
         """See ArchiveSource."""
         return ZipShard(file, stamp, prefix, members)
 
@@ -89,9 +89,9 @@ class ZipSource(ArchiveSource):
 class ZipShard(ArchiveShard):
     """Some members of one zip archive."""
 
-    def read(self, descriptor: int, row: np.void) -> bytes:
+    def read(self, file: OpenFile, row: np.void) -> bytes:
         """See ArchiveShard."""
-        return _read_member(descriptor, row)
+        return _read_member(file, row)
 
 
 def _records(stream: BinaryIO) -> tuple[Members, Members, Counter[str]]:
@@ -147,17 +147,17 @@ def _row(entry: ZipEntry, name: bytes) -> tuple[int, ...]:
     return (entry.offset, entry.stored_bytes, problem, entry.bytes, entry.crc, entry.method)
 
 
-def _read_member(descriptor: int, row: np.void) -> bytes:
+def _read_member(file: OpenFile, row: np.void) -> bytes:
     """A member's data, inflated and checked; raises UnreadableMemberError."""
     offset, stored_bytes, _, size, crc, method = row.tolist()
     if method not in (_STORED, _DEFLATED):
         raise UnreadableMemberError(f"unreadable: compression method {method}; only deflate is supported")
     check_size(size)
-    header = read_range(descriptor, offset, LOCAL_HEADER_BYTES)
+    header = read_range(file, offset, LOCAL_HEADER_BYTES)
     start = local_data_offset(header)
     if start is None:
         raise UnreadableMemberError("corrupt: there is no member where the central directory says")
-    data = read_range(descriptor, offset + start, stored_bytes)
+    data = read_range(file, offset + start, stored_bytes)
     if method == _DEFLATED:
         data = _inflate(data, size)
     if len(data) != size:
@@ -179,12 +179,12 @@ def _inflate(data: bytes, size: int) -> bytes:
     return inflated
 
 
-def _read_labels(file: Path, descriptor: int, name: bytes, row: np.void) -> dict[str, Any] | None:
+def _read_labels(file: Location, opened: OpenFile, name: bytes, row: np.void) -> dict[str, Any] | None:
     """Names and labels as ``dataset.json`` lists them; None if it is not StyleGAN's, having no ``labels``."""
     try:
         if row["problem"] == Problem.ENCRYPTED:
             raise ValueError("encrypted")
-        content = json.loads(_read_member(descriptor, row))
+        content = json.loads(_read_member(opened, row))
         if not isinstance(content, dict):
             raise ValueError("no object")
         if "labels" not in content:

@@ -59,9 +59,9 @@ def walked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     for kind in (TarSource, ZipSource):
 
-        def walk(file: Path, original: Callable[[Path], object] = kind.walk) -> object:
+        def walk(file: Path, opened: object, original: Callable[..., object] = kind.walk) -> object:
             names.append(file.name)
-            return original(file)
+            return original(file, opened)
 
         monkeypatch.setattr(kind, "walk", staticmethod(walk))
     return names
