@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dcgan_data import render
-from dcgan_data.cli_options import JsonOption, SetArgument, WorkersOption, all_cores, as_json_text
+from dcgan_data.cli_options import (
+    JsonOption,
+    SetArgument,
+    VerboseOption,
+    WorkersOption,
+    all_cores,
+    as_json_text,
+)
 from dcgan_data.console import ConsoleReporter
+from dcgan_data.errors import BadRequest, DamagedSet
 
 sets_app = typer.Typer()
 
@@ -28,15 +37,53 @@ def report(out: SetArgument) -> None:
 
 
 @sets_app.command()
-def verify(out: SetArgument, as_json: JsonOption = False) -> None:
+def verify(
+    out: SetArgument,
+    repair: Annotated[bool, typer.Option("--repair", help="Rebuild damaged files from the source.")] = False,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SRC",
+            help="With --repair: where the source is now, or another prepared set with the same files.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
     """Check OUT from its files alone: every byte, every count, every removal.
 
-    Example: dcgan-data verify out
+    Example: dcgan-data verify out --repair
     """
-    from dcgan_data.verify import verify as check
+    if source and not repair:
+        raise BadRequest(f"--source {source}: OUT is checked from its own files; give --repair with it")
+    processes = all_cores() if workers is None else workers
+    try:
+        if repair:
+            _repair(out, source, processes, as_json)
+            return
+        from dcgan_data.verify import verify as check
 
-    result = check(out)
+        result = check(out, processes)
+    except DamagedSet as damaged:
+        if as_json and not repair:
+            print(as_json_text({"damaged": damaged.files}))
+        if verbose:
+            print(render.damaged_files(out, damaged.files), file=sys.stderr)
+        raise
     print(json.dumps(dataclasses.asdict(result)) if as_json else render.verification(out, result))
+
+
+def _repair(out: Path, source: str | None, workers: int, as_json: bool) -> None:
+    from dcgan_data.repair import RepairSettings
+    from dcgan_data.repair import repair as mend
+    from dcgan_data.sources.location import parse_location
+
+    place = parse_location(source) if source else None
+    result = mend(out, RepairSettings(place, workers), ConsoleReporter())
+    print(as_json_text(result) if as_json else render.repaired(result))
+    result.require_whole()
 
 
 @sets_app.command()

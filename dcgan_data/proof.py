@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,34 +21,58 @@ from dcgan_data.ops.codes import encode, to_luma
 from dcgan_data.ops.similarity import score, structure
 from dcgan_data.ops.views import parse_views
 
-_CHUNK = 512
+_CHUNK_BYTES = 1 << 25
+_MOST_PAIRS = 2048
+"""Pairs at a time: so many, or as many as fit into those bytes of pixels of either side."""
 
 
 @dataclass(frozen=True)
 class _Removals:
-    """Some removals, and the pixels of both images of each."""
+    """All removals of a set, and the pixels of both images of each."""
 
     rows: pa.Table
     """Manifest rows of the removed images."""
-    removed: np.ndarray
-    """uint8 (n, S, S, 3)."""
-    kept: np.ndarray
-    """uint8 (n, S', S', 3), of the images that they name."""
+    removed: ImageRows
+    """Their pixels."""
+    kept: ImageRows
+    """Those of the images that they name; of another size, perhaps."""
+
+    def chunks(self) -> list[np.ndarray]:
+        """int64: numbers of the removals, some at a time."""
+        size = max(self.removed.image_size, self.kept.image_size) ** 2 * 3
+        step = min(max(_CHUNK_BYTES // size, 1), _MOST_PAIRS)
+        return np.split(np.arange(len(self.rows)), range(step, len(self.rows), step))
 
 
-def prove_removals(prepared: PreparedSet) -> None:
+def prove_removals(prepared: PreparedSet, workers: int = 1) -> None:
     """Raise BadInput, naming the image, unless every removal holds by the set's own rule.
 
     ``near``: the recorded score is what the two images' pixels give at the recorded view, and not under the
     threshold. ``exact``: the pixels' codes are equal. With either, equal pixels are enough.
+    workers: threads; numpy lets go of the interpreter's lock.
     """
-    rule = prepared.info.deduplication.get("rule")
-    for removals in _removals(prepared) if rule else ():
-        holds = _codes_equal(prepared, removals) if rule == "exact" else _scores_hold(prepared, removals)
-        if removals.removed.shape == removals.kept.shape:
-            holds |= (removals.removed == removals.kept).all(axis=(1, 2, 3))
-        if not holds.all():
-            _refuse(prepared, removals.rows.slice(int(np.argmin(holds)), 1))
+    removals = _removals(prepared) if prepared.info.deduplication.get("rule") else None
+    if removals is None:
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(lambda chunk: _prove(prepared, removals, chunk), removals.chunks()):
+            pass  # of several that are wrong the first is named
+
+
+def _prove(prepared: PreparedSet, removals: _Removals, chunk: np.ndarray) -> None:
+    """Prove some removals, whose pixels are in memory meanwhile."""
+    removed, kept = removals.removed.gather(chunk), removals.kept.gather(chunk)
+    holds = np.zeros(len(chunk), bool)
+    if removed.shape == kept.shape:
+        holds = (removed == kept).all(axis=(1, 2, 3))
+    rest = np.flatnonzero(~holds)
+    if not len(rest):
+        return
+    rows = removals.rows.take(chunk[rest])
+    by_rule = _codes_equal if prepared.info.deduplication["rule"] == "exact" else _scores_hold
+    holds = by_rule(prepared, rows, removed[rest], kept[rest])
+    if not holds.all():
+        _refuse(prepared, rows.slice(int(np.argmin(holds)), 1))
 
 
 def other_set(prepared: PreparedSet) -> PreparedSet:
@@ -70,13 +95,13 @@ def other_set(prepared: PreparedSet) -> PreparedSet:
     return other
 
 
-def _removals(prepared: PreparedSet) -> Iterator[_Removals]:
+def _removals(prepared: PreparedSet) -> _Removals | None:
     columns = ["key", "part", "status", "shard", "row"]
     removal = ["duplicate_of", "duplicate_of_part", "view", "score"]
     table = prepared.manifest([*columns, *removal]).combine_chunks()
     removed = table.filter(pc.equal(table["status"], DUPLICATE))
     if not len(removed):
-        return
+        return None
     other = other_set(prepared)
     kept = other.manifest(columns).combine_chunks()
     kept = kept.filter(pc.equal(kept["status"], KEPT))
@@ -85,10 +110,7 @@ def _removals(prepared: PreparedSet) -> Iterator[_Removals]:
     if place.null_count:
         wrong = removed.filter(pc.is_null(place)).slice(0, 1).to_pylist()[0]
         raise BadInput(f"{prepared.path}: {_removal(wrong)}, which is not a kept row")
-    images = _images(prepared, removed), _images(other, kept.take(place))
-    for start in range(0, len(removed), _CHUNK):
-        here = np.arange(start, min(start + _CHUNK, len(removed)))
-        yield _Removals(removed.slice(start, _CHUNK), images[0].gather(here), images[1].gather(here))
+    return _Removals(removed, _images(prepared, removed), _images(other, kept.take(place)))
 
 
 def _images(prepared: PreparedSet, table: pa.Table) -> ImageRows:
@@ -96,24 +118,25 @@ def _images(prepared: PreparedSet, table: pa.Table) -> ImageRows:
     return ImageRows(prepared.shards(), shard, row, prepared.info.image_size)
 
 
-def _codes_equal(prepared: PreparedSet, removals: _Removals) -> np.ndarray:
+def _codes_equal(prepared: PreparedSet, rows: pa.Table, removed: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """bool: both images have the same code, by the set's own encoder."""
     encoder = read_encoder(prepared.path / AUTOENCODER)
-    codes, others = (encode(images, encoder)[0] for images in (removals.removed, removals.kept))
+    codes, others = (encode(images, encoder)[0] for images in (removed, kept))
     equal: np.ndarray = (codes == others).all(axis=1)
     return equal
 
 
-def _scores_hold(prepared: PreparedSet, removals: _Removals) -> np.ndarray:
+def _scores_hold(prepared: PreparedSet, rows: pa.Table, removed: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """bool: the recorded score is that of the pixels, to the last bit, and reaches the threshold."""
-    removed, kept = (structure(to_luma(images)) for images in (removals.removed, removals.kept))
-    names = removals.rows["view"].to_numpy().astype(str)
+    removed, kept = (structure(to_luma(images)) for images in (removed, kept))
+    names = rows["view"].to_numpy().astype(str)
     kept_is_seen = np.char.startswith(names, KEPT_IS_SEEN)[:, None, None]
     try:
         views = parse_views(np.char.replace(names, KEPT_IS_SEEN, ""))
     except ValueError as error:
         raise BadInput(f"{prepared.path}: the manifest has {error}; {REMEDY}") from None
     found = score(np.where(kept_is_seen, kept, removed), np.where(kept_is_seen, removed, kept), views)
-    recorded = removals.rows["score"].to_numpy()
+    recorded = rows["score"].to_numpy()
     threshold = np.float32(prepared.info.deduplication["threshold"])
     holds: np.ndarray = (found.astype(np.float32) == recorded) & (recorded >= threshold)
     return holds

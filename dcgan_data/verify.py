@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcgan_data.errors import BadInput
-from dcgan_data.formats.dataset import AUTOENCODER, MANIFEST, PAIRS, REMEDY, check_stamp, shard_name
+from dcgan_data.damage import find_damage, find_oddities
+from dcgan_data.errors import BadInput, DamagedSet
+from dcgan_data.formats.dataset import PAIRS, REMEDY, read_info, repair_remedy, shard_name
 from dcgan_data.formats.manifest import (
     DUPLICATE,
     KEPT,
@@ -38,28 +39,40 @@ class Verification:
     """Manifest rows."""
     removals: int
     """Removed rows, each of which names a kept row of its own group and was proved to be its copy."""
+    notes: tuple[str, ...] = ()
+    """What lies there that should be known, but does no harm: links, and what a killed run has left."""
 
 
-def verify(path: Path) -> Verification:
-    """Check a set's files, counts, pixels and removals; BadInput names the first thing that is wrong."""
-    prepared = PreparedSet.open(path)
-    _check_files(prepared)
+def verify(path: Path, workers: int = 1) -> Verification:
+    """Check a set's files, counts, pixels and removals.
+
+    workers: threads. DamagedSet tells all files that are not as recorded; BadInput names the first
+    thing that is wrong within them.
+    """
+    info = read_info(path)
+    damage = find_damage(path, info, workers)
+    if damage:
+        first, others = damage[0], len(damage) - 1
+        more = (
+            f", and {others} more {'files are' if others > 1 else 'file is'} damaged (-v)" if others else ""
+        )
+        raise DamagedSet(
+            f"{path / first.name}: {first.what}{more}; {repair_remedy(path)}",
+            {file.name: file.what for file in damage},
+        )
+    return check_contents(PreparedSet(path, info), workers)
+
+
+def check_contents(prepared: PreparedSet, workers: int = 1) -> Verification:
+    """Check a set whose files have their recorded bytes; BadInput names the first thing that is wrong."""
     table = prepared.manifest(_COLUMNS)
     _check_counts(prepared, table)
     _check_rows(prepared, table)
     removals = _check_removals(prepared, table)
-    prove_removals(prepared)
+    prove_removals(prepared, workers)
     _check_pairs(prepared)
-    return Verification(len(prepared.info.files), len(table), removals)
-
-
-def _check_files(prepared: PreparedSet) -> None:
-    """The index lists all files that a set of its kind has, and each has its recorded bytes."""
-    info = prepared.info
-    needed = {shard_name(shard) for shard in range(len(info.shard_rows))} | {MANIFEST, PAIRS}
-    needed |= {AUTOENCODER} if info.deduplication.get("rule") else set()
-    for name in sorted(needed | set(info.files)):
-        check_stamp(prepared.path, name, info)
+    notes = tuple(find_oddities(prepared.path, prepared.info))
+    return Verification(len(prepared.info.files), len(table), removals, notes)
 
 
 def _check_counts(prepared: PreparedSet, table: pa.Table) -> None:

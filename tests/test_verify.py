@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dcgan_data.errors import BadInput
+from dcgan_data.errors import BadInput, DamagedSet
 from dcgan_data.formats.dataset import MANIFEST, read_info, shard_name, write_info
 from dcgan_data.formats.manifest import MANIFEST_SCHEMA, Counts, read_table, table_writer
 from dcgan_data.formats.shards import stamp_file
 from dcgan_data.verify import verify
 
 REMEDY = "run the command that made the set again with --overwrite"
+
+
+def mend(out: Path) -> str:
+    return f"'dcgan-data verify {out} --repair' rebuilds it"
 
 
 def message(out: Path) -> str:
@@ -54,7 +60,12 @@ def row(rows: list[dict[str, Any]], key: str) -> dict[str, Any]:
 
 
 def test_a_good_set(finished_set: Path) -> None:
-    assert dataclasses.asdict(verify(finished_set)) == {"files": 6, "rows": 20, "removals": 3}
+    assert dataclasses.asdict(verify(finished_set)) == {
+        "files": 6,
+        "rows": 20,
+        "removals": 3,
+        "notes": (),
+    }
 
 
 def test_a_forgery_that_changes_nothing_is_good(copied_set: Path) -> None:
@@ -76,7 +87,7 @@ def test_a_forgery_that_changes_nothing_is_good(copied_set: Path) -> None:
 def test_a_changed_byte(copied_set: Path, name: str) -> None:
     flip_byte(copied_set / name)
     assert message(copied_set) == (
-        f"{copied_set}/{name}: its bytes were changed (sha256 differs from dataset.json); {REMEDY}"
+        f"{copied_set}/{name}: its bytes were changed (sha256 differs from dataset.json); {mend(copied_set)}"
     )
 
 
@@ -85,14 +96,118 @@ def test_a_changed_length(copied_set: Path, name: str) -> None:
     path = copied_set / name
     size = path.stat().st_size
     path.write_bytes(path.read_bytes()[:-10])
-    assert message(copied_set) == f"{path}: {size - 10} bytes, dataset.json says {size}; {REMEDY}"
+    assert message(copied_set) == f"{path}: {size - 10} bytes, dataset.json says {size}; {mend(copied_set)}"
 
 
 @pytest.mark.parametrize("name", ["images/00001.npy", "manifest.parquet", "autoencoder.safetensors"])
 def test_a_lost_file(copied_set: Path, name: str) -> None:
     (copied_set / name).unlink()
     assert message(copied_set) == (
-        f"{copied_set}/{name}: No such file or directory, but dataset.json lists it; {REMEDY}"
+        f"{copied_set}/{name}: No such file or directory, but dataset.json lists it; {mend(copied_set)}"
+    )
+
+
+def test_all_damaged_files_are_found(copied_set: Path) -> None:
+    flip_byte(copied_set / "images/00001.npy")
+    (copied_set / "duplicates.parquet").unlink()
+    (copied_set / "autoencoder.safetensors").write_bytes(b"")
+    with pytest.raises(DamagedSet) as caught:
+        verify(copied_set, workers=2)
+    size = read_info(copied_set).files["autoencoder.safetensors"].bytes
+    assert caught.value.files == {
+        "autoencoder.safetensors": f"0 bytes, dataset.json says {size}",
+        "duplicates.parquet": "No such file or directory, but dataset.json lists it",
+        "images/00001.npy": "its bytes were changed (sha256 differs from dataset.json)",
+    }
+    assert str(caught.value) == (
+        f"{copied_set}/autoencoder.safetensors: 0 bytes, dataset.json says {size}, "
+        f"and 2 more files are damaged (-v); {mend(copied_set)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("put", "what"),
+    [
+        (Path.mkdir, "is a directory, but dataset.json lists it as a file"),
+        (os.mkfifo, "is a pipe or a device, but dataset.json lists it as a file"),
+        (lambda path: path.symlink_to("/nowhere"), "No such file or directory, but dataset.json lists it"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links, but dataset.json lists it"),
+    ],
+)
+def test_something_else_than_a_file(copied_set: Path, put: Callable[[Path], object], what: str) -> None:
+    path = copied_set / "images/00001.npy"
+    path.unlink()
+    put(path)
+    assert message(copied_set) == f"{path}: {what}; {mend(copied_set)}"
+
+
+def test_no_directory_of_images(copied_set: Path) -> None:
+    shutil.rmtree(copied_set / "images")
+    (copied_set / "images").write_bytes(b"a file")
+    with pytest.raises(DamagedSet, match="and 2 more files are damaged") as caught:
+        verify(copied_set)
+    assert set(caught.value.files.values()) == {"Not a directory, but dataset.json lists it"}
+
+
+def test_a_file_that_may_not_be_read(copied_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root, who runs the tests in CI, may read everything."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("dcgan_data.formats.dataset.stamp_file", refuse)
+    assert message(copied_set).startswith(
+        f"{copied_set}/autoencoder.safetensors: Permission denied, but dataset.json lists it, and 5 more"
+    )
+
+
+def test_a_file_that_no_index_may_list(copied_set: Path) -> None:
+    """It would be read, and written by a repair, wherever that is."""
+    index = copied_set / "dataset.json"
+    values = json.loads(index.read_text())
+    values["files"]["../../notes.txt"] = values["files"]["manifest.parquet"]
+    index.write_text(json.dumps(values))
+    assert message(copied_set) == (
+        f"{index}: damaged (ValueError: lists '../../notes.txt', which no set has); "
+        f"'dcgan-data verify {copied_set} --repair' puts it back"
+    )
+
+
+@pytest.mark.parametrize("key", ["seed", "content_sha256"])
+def test_an_index_that_was_changed(copied_set: Path, key: str) -> None:
+    index = copied_set / "dataset.json"
+    values = json.loads(index.read_text())
+    (values["recipe"] if key in values["recipe"] else values)[key] = 7
+    index.write_text(json.dumps(values))
+    assert message(copied_set) == (
+        f"{index}: was changed (.dataset.json, its copy, says otherwise); {mend(copied_set)}"
+    )
+
+
+def test_an_index_that_is_lost(copied_set: Path) -> None:
+    (copied_set / "dataset.json").unlink()
+    assert message(copied_set) == (
+        f"{copied_set}: its dataset.json is missing; 'dcgan-data verify {copied_set} --repair' puts it back"
+    )
+    (copied_set / ".staging").mkdir()  # removed by a run that is not finished
+    assert message(copied_set).startswith(f"{copied_set}: unfinished, it has no dataset.json; run the")
+
+
+def test_what_should_be_known_of_a_good_set(copied_set: Path, tmp_path: Path) -> None:
+    (copied_set / "images/00001.npy").rename(tmp_path / "elsewhere.npy")
+    (copied_set / "images/00001.npy").symlink_to(tmp_path / "elsewhere.npy")
+    (copied_set / ".staging").mkdir()
+    (copied_set / "images/00007.npy").write_bytes(b"")
+    (copied_set / "images/00000.npy.0123abcd.tmp").write_bytes(b"")
+    (copied_set / ".dataset.json").write_text("{}")
+    (copied_set / ".source_index.npz").write_text("damaged")
+    assert verify(copied_set).notes == (
+        "images/00000.npy.0123abcd.tmp: left by a run that was killed",
+        ".staging: left by a run that was killed",
+        f"images/00001.npy: a link to {tmp_path}/elsewhere.npy, without which the set is not whole",
+        "images/00007.npy: none of the set's files",
+        f".dataset.json: no whole copy of dataset.json; 'dcgan-data verify {copied_set} --repair' makes one",
+        ".source_index.npz: cannot be read; it only makes opening the source quicker",
     )
 
 
@@ -289,16 +404,20 @@ def test_pixels_that_were_changed_with_their_stamp(copied_near_set: Path) -> Non
 
 @pytest.mark.parametrize("name", ["images/00001.npy", "manifest.parquet", "duplicates.parquet"])
 def test_a_changed_byte_or_a_lost_file_of_a_near_set(copied_near_set: Path, name: str) -> None:
-    flip_byte(copied_near_set / name)
-    assert message(copied_near_set) == (
-        f"{copied_near_set}/{name}: its bytes were changed (sha256 differs from dataset.json); {REMEDY}"
-    )
-    (copied_near_set / name).unlink()
-    assert message(copied_near_set) == (
-        f"{copied_near_set}/{name}: No such file or directory, but dataset.json lists it; {REMEDY}"
-    )
+    path = copied_near_set / name
+    flip_byte(path)
+    changed = "its bytes were changed (sha256 differs from dataset.json)"
+    assert message(copied_near_set) == f"{path}: {changed}; {mend(copied_near_set)}"
+    path.unlink()
+    lost = "No such file or directory, but dataset.json lists it"
+    assert message(copied_near_set) == f"{path}: {lost}; {mend(copied_near_set)}"
 
 
 def test_a_good_near_set(copied_near_set: Path) -> None:
     forge(copied_near_set, lambda rows: None)
-    assert dataclasses.asdict(verify(copied_near_set)) == {"files": 6, "rows": 24, "removals": 8}
+    assert dataclasses.asdict(verify(copied_near_set)) == {
+        "files": 6,
+        "rows": 24,
+        "removals": 8,
+        "notes": (),
+    }
