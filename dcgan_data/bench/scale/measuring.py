@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
-from dcgan_data.bench.whole.building import build_lmdb, collect_photos
-from dcgan_data.bench.whole.truth import TruthScore, draw_truth, record_keys, score_set
-from dcgan_data.bench.whole.watching import StageClock, StageUse, Watcher
+from dcgan_data.bench.scale.building import build_lmdb, collect_photos
+from dcgan_data.bench.scale.truth import TruthScore, draw_truth, record_keys, score_set
+from dcgan_data.bench.scale.watching import StageClock, StageUse, Watcher
 from dcgan_data.demo import make_demo_lmdb
 from dcgan_data.errors import BadInput, BadRequest, DcganDataError
 from dcgan_data.pipeline import run_job
@@ -46,7 +46,7 @@ class ScaleSettings:
     """Processes."""
     memory: int = 0
     """Limit for the search in bytes; 0: none."""
-    recipe: Recipe = Recipe()
+    recipe: Recipe = field(default_factory=Recipe)
     """What is done; its seed is that of everything random here, too."""
     keep: bool = False
     """Leave LMDBs and sets where they are."""
@@ -106,7 +106,7 @@ class ScaleResult:
     """By stage: the power of N that its time grows with; empty for one size."""
 
 
-def bench_whole(settings: ScaleSettings, reporter: Reporter) -> ScaleResult:
+def bench_scale(settings: ScaleSettings, reporter: Reporter) -> ScaleResult:
     """Build and de-duplicate a set of every size.
 
     BadRequest if there is no room, or no psutil; BadInput if there are no photos.

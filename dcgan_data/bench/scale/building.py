@@ -11,8 +11,8 @@ from PIL import Image
 
 from dcgan_data.bench.changes import KINDS, read_photo
 from dcgan_data.bench.lmdb_writer import new_lmdb
-from dcgan_data.bench.whole.composing import Composer, encode
-from dcgan_data.bench.whole.truth import Truth
+from dcgan_data.bench.scale.composing import Composer, encode
+from dcgan_data.bench.scale.truth import Truth
 from dcgan_data.errors import BadInput
 from dcgan_data.parallel import run_tasks
 from dcgan_data.reporter import Stage
@@ -63,7 +63,7 @@ def build_lmdb(
 def make_records(photos: Path, seed: int, originals: np.ndarray, start: int) -> tuple[int, list[bytes]]:
     """Encode some consecutive records; originals: int64, the picture that each of them shows."""
     cv2.setNumThreads(1)
-    composer = Composer(np.load(photos, mmap_mode="r"), seed)
+    composer = Composer(np.load(photos, mmap_mode="r", allow_pickle=False), seed)
     records = []
     for number, original in enumerate(originals.tolist(), start):
         picture = composer.draw(original)

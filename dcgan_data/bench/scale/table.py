@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dcgan_data.bench.scale.measuring import ScaleResult, SetLines
 from dcgan_data.bench.tables import aligned
-from dcgan_data.bench.whole.measuring import ScaleResult, SetLines
 
 _HEADS = ("stage", "seconds", "images/s", "MB in all", "main", "a worker", "MB read", "written")
 
