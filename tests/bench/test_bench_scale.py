@@ -20,11 +20,11 @@ from dcgan_data.bench.scale.building import collect_photos, make_records
 from dcgan_data.bench.scale.composing import Composer, encode
 from dcgan_data.bench.scale.measuring import ScaleResult, ScaleSettings, bench_scale
 from dcgan_data.bench.scale.table import scale_text
-from dcgan_data.bench.scale.truth import Truth, draw_truth, record_keys, score_set
+from dcgan_data.bench.scale.truth import Truth, TruthScore, draw_truth, record_keys, score_set
 from dcgan_data.bench.scale.watching import StageClock, Watcher
 from dcgan_data.demo import make_demo_lmdb
 from dcgan_data.errors import BadInput, BadRequest
-from dcgan_data.recipe import recipe_from_dict
+from dcgan_data.recipe import Recipe, recipe_from_dict
 from dcgan_data.reporter import SilentReporter
 
 pytestmark = pytest.mark.skipif(
@@ -134,10 +134,29 @@ def test_scores_are_against_the_truth(measured: tuple[Path, ScaleResult]) -> Non
     assert (wrong.planted, wrong.found, wrong.wrong) == (0, 0, right.found)
 
 
-def test_an_earlier_run_is_not_written_over(measured: tuple[Path, ScaleResult], source: Path) -> None:
-    with pytest.raises(BadRequest, match="is there already, of an earlier run; remove it first"):
-        bench_scale(ScaleSettings((120,), measured[0].parent, source), SilentReporter())
-    assert (measured[0] / "set-120").is_dir()
+def test_a_kept_lmdb_is_used_again(
+    measured: tuple[Path, ScaleResult], source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, result = measured
+    before = (work / "lmdb-120" / "data.mdb").stat()
+    monkeypatch.setattr(measuring, "_run_watched", lambda job, images, reporter: [])
+    monkeypatch.setattr(measuring, "score_set", lambda out, truth, keys: TruthScore(0, 0, 0))
+    again = bench_scale(ScaleSettings((120,), work.parent, source, keep=True), SilentReporter())
+    assert again.sets[0].build_seconds == result.sets[0].build_seconds
+    assert (work / "lmdb-120" / "data.mdb").stat().st_ino == before.st_ino
+    bench_scale(
+        ScaleSettings((120,), work.parent, source, recipe=Recipe(seed=1), keep=True), SilentReporter()
+    )
+    assert (work / "lmdb-120" / "data.mdb").stat().st_ino != before.st_ino
+
+
+def test_what_is_not_ours_is_left_alone(source: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "bench-scale" / "thesis.tex"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(BadRequest, match=r"holds thesis.tex, which is not of this command; choose another"):
+        bench_scale(ScaleSettings((120,), tmp_path, source), SilentReporter())
+    assert mine.read_text() == "mine"
 
 
 def test_nothing_is_left_without_keep(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

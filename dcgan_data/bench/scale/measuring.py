@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
 
-from dcgan_data.bench.scale.building import build_lmdb, collect_photos
 from dcgan_data.bench.scale.truth import TruthScore, draw_truth, record_keys, score_set
 from dcgan_data.bench.scale.watching import StageClock, StageUse, Watcher
-from dcgan_data.demo import make_demo_lmdb
+from dcgan_data.bench.scale.workshop import Workshop, open_workshop
 from dcgan_data.errors import BadInput, BadRequest, DcganDataError
 from dcgan_data.pipeline import run_job
 from dcgan_data.plan import Job, free_bytes
@@ -28,7 +27,6 @@ from dcgan_data.reporter import Reporter, SilentReporter, Stage
 
 _BYTES_A_RECORD = 45_000
 """Some 15 kB of the LMDB, 12 of 64x64 pixels, 3 that the search needs while it runs, and room."""
-_DRAWN = 1000
 _END = ""
 
 
@@ -39,7 +37,7 @@ class ScaleSettings:
     images: tuple[int, ...]
     """Numbers of records."""
     work: Path
-    """Directory for the LMDBs and the sets; emptied of them afterwards."""
+    """Directory in which the LMDBs and the sets are made, and removed afterwards."""
     source: Path | None = None
     """Photos to make the records from; None: drawn bedrooms."""
     workers: int = 1
@@ -49,7 +47,7 @@ class ScaleSettings:
     recipe: Recipe = field(default_factory=Recipe)
     """What is done; its seed is that of everything random here, too."""
     keep: bool = False
-    """Leave LMDBs and sets where they are."""
+    """Leave LMDBs and sets where they are; a later run uses the LMDBs again."""
 
     def __post_init__(self) -> None:
         if min(self.images) < 100:
@@ -112,10 +110,8 @@ def bench_scale(settings: ScaleSettings, reporter: Reporter) -> ScaleResult:
     BadRequest if there is no room, or no psutil; BadInput if there are no photos.
     """
     _check(settings)
-    with _working(settings) as work:
-        photos = work / "photos.npy"
-        reporter.say(f"photos: {collect_photos(settings.source or _draw(work), photos):,}")
-        sets = [_measure(settings, images, work, reporter) for images in sorted(settings.images)]
+    with open_workshop(settings.work, settings.source, settings.workers, settings.keep) as workshop:
+        sets = [_measure(settings, images, workshop, reporter) for images in sorted(settings.images)]
     return ScaleResult(settings.workers, sets, _exponents(sets))
 
 
@@ -130,44 +126,19 @@ def _check(settings: ScaleSettings) -> None:
         )
 
 
-@contextmanager
-def _working(settings: ScaleSettings) -> Iterator[Path]:
-    """A new directory below ``--work``, removed afterwards."""
-    work = settings.work / "bench-scale"
-    try:
-        work.mkdir(parents=True)
-    except FileExistsError:
-        raise BadRequest(f"{work}: is there already, of an earlier run; remove it first") from None
-    try:
-        yield work
-    finally:
-        if not settings.keep:
-            shutil.rmtree(work)
-
-
-def _draw(work: Path) -> Path:
-    """Drawn bedrooms, where there are no photos."""
-    make_demo_lmdb(work / "drawn", _DRAWN, copy_share=0.0)
-    return work / "drawn"
-
-
-def _measure(settings: ScaleSettings, images: int, work: Path, reporter: Reporter) -> SetLines:
+def _measure(settings: ScaleSettings, images: int, workshop: Workshop, reporter: Reporter) -> SetLines:
     seed = settings.recipe.seed
     truth, keys = draw_truth(images, seed), record_keys(images, seed)
-    lmdb, out = work / f"lmdb-{images}", work / f"set-{images}"
-    clock = StageClock()
-    clock.begin("build")
-    with reporter.stage("build", images, "images") as stage:
-        build_lmdb(lmdb, work / "photos.npy", truth, keys, (seed, settings.workers), stage)
-    clock.begin(_END)
+    lmdb, build_seconds = workshop.lmdb(truth, keys, seed, reporter)
     lmdb_mb = _forget_cached(lmdb / "data.mdb") / 1e6
+    out = workshop.new_set(images)
     job = Job(settings.recipe, lmdb, out, settings.workers, memory=settings.memory)
     stages = _run_watched(job, images, reporter)
     score = score_set(out, truth, keys)
     if not settings.keep:
         shutil.rmtree(lmdb)
         shutil.rmtree(out)
-    return SetLines(images, round(lmdb_mb), round(clock.seconds()["build"], 1), stages, score)
+    return SetLines(images, round(lmdb_mb), build_seconds, stages, score)
 
 
 def _forget_cached(path: Path) -> int:
