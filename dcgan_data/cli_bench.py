@@ -13,10 +13,12 @@ from dcgan_data.cli_options import (
     DeviceOption,
     JsonOption,
     LimitOption,
+    MemoryOption,
     SeedOption,
     WorkersOption,
     all_cores,
     as_json_text,
+    parse_bytes,
 )
 from dcgan_data.console import ConsoleReporter
 from dcgan_data.recipe import Recipe
@@ -76,6 +78,7 @@ def bench_dedup(
     limit: LimitOption = None,
     seed: SeedOption = None,
     workers: WorkersOption = None,
+    memory: MemoryOption = None,
     device: DeviceOption = "auto",
     sheet: Annotated[Path | None, typer.Option(help="Directory for pages of pairs to look at.")] = None,
     as_json: JsonOption = False,
@@ -85,9 +88,9 @@ def bench_dedup(
     Example: dcgan-data bench dedup --codes 100000
     """
     from dcgan_data.bench import cifar as on_cifar
-    from dcgan_data.bench import copies, ours, planted, scale, tables
+    from dcgan_data.bench import code_search, copies, ours, planted, tables
 
-    count = workers or all_cores()
+    count, limit_bytes = workers or all_cores(), parse_bytes(memory)
     how = ours.BenchSettings(Recipe(seed=seed or 0), count, device, peers, sheet)
     values: dict[str, Any] = {}
     texts = []
@@ -102,10 +105,52 @@ def bench_dedup(
         texts.append(tables.cifar_table(pairs))
     if codes or not (source or cifar):
         sizes = codes or [100_000, 300_000, 1_000_000]
-        grown = scale.bench_scale(sizes, source, how, ConsoleReporter())
+        grown = code_search.bench_code_search(sizes, source, how, limit_bytes, ConsoleReporter())
         values |= {"scale": [dataclasses.asdict(line) for line in grown.lines], "exponent": grown.exponent}
         texts.append(tables.scale_table(grown))
     print(as_json_text(values) if as_json else "\n\n".join(texts))
+
+
+@bench_app.command("scale")
+def bench_scale(
+    work: Annotated[
+        Path, typer.Option(help="Directory for what is made: some 45 kB an image while it runs.")
+    ],
+    images: Annotated[list[int] | None, typer.Option(help="Records of a set; several times.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Photos to make the records from (default: drawn bedrooms)")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave LMDBs and sets in --work, and use LMDBs that are there.")
+    ] = False,
+    seed: SeedOption = None,
+    workers: WorkersOption = None,
+    memory: MemoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a whole de-duplication, stage by stage: time, memory of all processes, bytes, truth, growth.
+
+    The records have LSUN's shape: windows of two photos that fade into each other, so that any number of
+    different pictures comes of a few thousand photos; a tenth are planted copies, some of them of a few
+    favourites, and some pictures crowd: flat walls, small photos on white.
+
+    Example: dcgan-data bench scale --images 30000 --work scratch
+    """
+    from dcgan_data.bench.scale.measuring import ScaleSettings
+    from dcgan_data.bench.scale.measuring import bench_scale as measure
+    from dcgan_data.bench.scale.table import scale_text
+
+    asked = ScaleSettings(
+        images=tuple(images or [30_000]),
+        work=work,
+        source=source,
+        workers=workers or all_cores(),
+        memory=parse_bytes(memory),
+        recipe=Recipe(seed=seed or 0),
+        keep=keep,
+    )
+    result = measure(asked, ConsoleReporter())
+    print(as_json_text(result) if as_json else scale_text(result))
 
 
 @bench_app.command("train")

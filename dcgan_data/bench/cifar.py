@@ -120,7 +120,7 @@ def read_judged(path: Path) -> Judged:
                 (near if int(row["Judgment"]) < 2 else similar).add(pair)
     except FileNotFoundError:
         raise BadInput(f"{path}: missing; it comes with ciFAIR (github.com/cvjena/cifair)") from None
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise BadInput(
             f"{path}: not ciFAIR's list ({type(error).__name__}: {error}); "
             "expected columns TestID, TrainID and Judgment"

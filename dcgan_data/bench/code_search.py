@@ -1,9 +1,10 @@
-"""``bench dedup``, scale: how the search for near codes grows with their number.
+"""``bench dedup --codes``: how the search for near codes grows with their number, and what memory it takes.
 
 Codes of real images (or, without a source, correlated random ones) under all views are multiplied: each
 synthetic image takes one image's codes with a fifth of the bits flipped, in all views alike. A tenth are
 planted copies of others with up to 8 bits flipped, and a hundredth is one crowd of equal codes, as flat
-images make it. What is timed is the product's own index and search, in its worker processes.
+images make it. What is timed is the product's own index and search, in its worker processes. The views'
+codes would take 448 bytes an image on disk; they are drawn again from the seed whenever they are looked up.
 """
 
 from __future__ import annotations
@@ -19,20 +20,23 @@ import numpy as np
 
 from dcgan_data.bench.memory import peak_mb
 from dcgan_data.bench.ours import BenchSettings, deduplicate_source
-from dcgan_data.deduplicate.index import build_index, open_index
-from dcgan_data.formats.atomic import save_array
+from dcgan_data.bench.resident import ResidentWatch
+from dcgan_data.deduplicate.near_codes import CodeSearch, found_for, plan_slices, search_slices, told_of
+from dcgan_data.deduplicate.slices import Room, resident_bytes
+from dcgan_data.formats.atomic import atomic_path, save_array
 from dcgan_data.formats.dataset import AUTOENCODER
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.hashing import read_encoder, recipe_views
+from dcgan_data.ops.bands import Bands
 from dcgan_data.ops.codes import CODE_BITS, encode_views
-from dcgan_data.ops.search import Bands, code_halves, find_candidates, nearest
+from dcgan_data.ops.search import Limits, candidates, nearest
 from dcgan_data.parallel import run_tasks
 from dcgan_data.recipe import DedupRecipe
 from dcgan_data.reporter import Reporter
 
 _CHUNK = 8192
 _MOST_BASES = 4000
-_UNRELATED, _COPY_BITS = 0.2, 8
+_UNRELATED, _COPY_BITS = 51, 8  # of 256: a fifth
 _COPIES, _CROWD = 0.1, 0.01
 _FACTORS = 24
 """Independent causes of the random codes' bits: about as correlated as those of fitted codes."""
@@ -46,14 +50,26 @@ class ScaleLine:
     """Images; each is looked up under all views."""
     views: int
     """Views of each."""
+    slices: int
+    """In which the bands were searched, one after another, for the memory's sake."""
     index_seconds: float
     """To sort the codes by every band."""
     search_seconds: float
     """To look up all views of all images."""
+    merge_seconds: float
+    """To put together what was found in several slices."""
+    together_mb: float
+    """Most resident memory of all processes together, pages that they share once; 0 where it is not told."""
+    mapped_mb: float
+    """Of that, pages of files."""
     parent_peak_mb: float
     """Largest resident memory of the main process, mapped files included."""
     worker_peak_mb: float
     """The same of the largest worker."""
+    index_bytes: int
+    """Of the largest slice's index, on disk and mapped."""
+    spilled_bytes: int
+    """Of what was found in slices, on disk."""
     candidate_pairs: int
     """Pairs within the radius, to be checked."""
     planted_recall: float
@@ -64,12 +80,12 @@ class ScaleLine:
     @property
     def seconds(self) -> float:
         """All of it."""
-        return self.index_seconds + self.search_seconds
+        return self.index_seconds + self.search_seconds + self.merge_seconds
 
 
 @dataclass(frozen=True)
 class ScaleBench:
-    """``bench dedup``, scale."""
+    """``bench dedup --codes``."""
 
     lines: list[ScaleLine]
     """By number of codes."""
@@ -85,69 +101,39 @@ class ScaleBench:
         return float(np.polyfit(sizes, [math.log(line.seconds) for line in self.lines], 1)[0])
 
 
-def bench_scale(
-    sizes: Sequence[int], source: Path | None, settings: BenchSettings, reporter: Reporter
-) -> ScaleBench:
-    """Search synthetic sets of some sizes; source: photos whose codes are multiplied."""
-    lines = []
-    with tempfile.TemporaryDirectory(prefix="dcgan-data-bench-") as work:
-        bases = _real_codes(source, Path(work), settings, reporter) if source else _random_codes(settings)
-        for size in sorted(sizes):
-            folder = Path(work) / f"codes-{size}"
-            _multiply(bases, size, folder, settings.recipe.seed)
-            reporter.say(f"search among {size:,} codes")
-            lines.append(_measure(folder, size, settings))
-    return ScaleBench(lines, source is not None)
+@dataclass(frozen=True)
+class SyntheticQueries:
+    """Codes of many images' views, multiplied from those of a few: ``Queries`` of a ``CodeSearch``."""
 
+    folder: Path
+    """Holds ``bases.npy``: uint8 (B, V, 16)."""
+    size: int
+    """Images."""
+    seed: int
+    """Of all draws."""
 
-def _measure(folder: Path, size: int, settings: BenchSettings) -> ScaleLine:
-    recipe = settings.recipe.dedup
-    bands = Bands.for_codes(size, recipe.bands, settings.recipe.seed)
-    start = time.perf_counter()
-    build_index(folder, bands, settings.workers)
-    indexed = time.perf_counter()
-    tasks = [(folder, chunk, bands, recipe) for chunk in range(-(-size // _CHUNK))]
-    done = list(run_tasks(search_chunk, tasks, settings.workers))
-    searched = time.perf_counter()
-    candidates, found, left_out = np.sum([counts for counts, _ in done], axis=0).tolist()
-    planted = sum(len(np.load(path)) for path in folder.glob("planted-*.npy"))
-    return ScaleLine(
-        codes=size,
-        views=np.load(folder / "views-00000.npy", mmap_mode="r").shape[1],
-        index_seconds=round(indexed - start, 2),
-        search_seconds=round(searched - indexed, 2),
-        parent_peak_mb=round(peak_mb()),
-        worker_peak_mb=round(max(peak for _, peak in done)),
-        candidate_pairs=candidates,
-        planted_recall=round(found / max(planted, 1), 4),
-        left_out=left_out,
-    )
+    @property
+    def chunks(self) -> int:
+        """Images come in so many chunks; copies are of the same chunk."""
+        return -(-self.size // _CHUNK)
 
+    def view_codes(self, shard: int) -> tuple[np.ndarray, int]:
+        """One chunk's, uint8 (n, V, 16); all are among the codes that are indexed."""
+        source, flips, _ = self.draw(shard)
+        return self._bases()[source] ^ flips[:, None], shard * _CHUNK
 
-def search_chunk(
-    folder: Path, chunk: int, bands: Bands, recipe: DedupRecipe
-) -> tuple[tuple[int, int, int], float]:
-    """Look up one chunk; returns candidate pairs, planted copies among them, left out, and the peak in MB."""
-    views = np.load(folder / f"views-{chunk:05d}.npy", mmap_mode="r")
-    codes = np.load(folder / "codes.npy", mmap_mode="r")
-    limits = (recipe.radius, recipe.window)
-    found = find_candidates(views, code_halves(codes), bands, open_index(folder, bands), limits)
-    found = found.without(found.target == found.query + chunk * _CHUNK)
-    chosen = nearest(found, recipe.max_candidates)
-    pairs = found.query[chosen] * len(codes) + found.target[chosen]
-    planted = np.load(folder / f"planted-{chunk:05d}.npy")
-    hits = np.isin(planted[:, 0] * len(codes) + planted[:, 1] + chunk * _CHUNK, pairs).sum()
-    return (len(chosen), int(hits), found.left_out), peak_mb()
+    def first_codes(self, shard: int) -> np.ndarray:
+        """One chunk's, without views: uint8 (n, 16)."""
+        source, flips, _ = self.draw(shard)
+        codes: np.ndarray = self._bases()[source, 0] ^ flips
+        return codes
 
-
-def _multiply(bases: np.ndarray, size: int, folder: Path, seed: int) -> None:
-    """Write ``codes.npy``, and for every chunk its views' codes and its planted (copy, original) rows."""
-    codes = np.empty((size, 16), np.uint8)
-    for chunk in range(-(-size // _CHUNK)):
-        rng = np.random.default_rng((seed, chunk))
-        count = min(_CHUNK, size - chunk * _CHUNK)
-        source = rng.integers(0, len(bases), count)
-        flips = np.packbits(rng.random((count, CODE_BITS)) < _UNRELATED, axis=1)
+    def draw(self, chunk: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A base for each image of a chunk, the bits to flip, and rows of planted (copy, original)."""
+        rng = np.random.default_rng((self.seed, chunk))
+        count = min(_CHUNK, self.size - chunk * _CHUNK)
+        source = rng.integers(0, len(self._bases()), count)
+        flips = np.packbits(rng.integers(0, 256, (count, CODE_BITS), np.uint8) < _UNRELATED, axis=1)
         crowd = rng.random(count) < _CROWD
         source[crowd], flips[crowd] = 0, 0
         copies = np.flatnonzero((rng.random(count) < _COPIES) & ~crowd)
@@ -156,13 +142,116 @@ def _multiply(bases: np.ndarray, size: int, folder: Path, seed: int) -> None:
         copies, originals = copies[usable], originals[usable]
         source[copies] = source[originals]
         number = rng.integers(0, _COPY_BITS + 1, (len(copies), 1))
-        few = rng.random((len(copies), CODE_BITS)).argsort(axis=1) < number
+        few = np.zeros((len(copies), CODE_BITS), bool)
+        for place, bits in enumerate(rng.integers(0, CODE_BITS, (_COPY_BITS, len(copies)))):
+            few[np.arange(len(copies)), bits] |= place < number[:, 0]
         flips[copies] = flips[originals] ^ np.packbits(few, axis=1)
-        views = bases[source] ^ flips[:, None]
-        save_array(folder / f"views-{chunk:05d}.npy", views)
-        save_array(folder / f"planted-{chunk:05d}.npy", np.stack([copies, originals], axis=1))
-        codes[chunk * _CHUNK :][:count] = views[:, 0]
-    save_array(folder / "codes.npy", codes)
+        return source, flips, np.stack([copies, originals], axis=1)
+
+    def _bases(self) -> np.ndarray:
+        bases: np.ndarray = np.load(self.folder / "bases.npy", mmap_mode="r", allow_pickle=False)
+        return bases
+
+
+def bench_code_search(
+    sizes: Sequence[int], source: Path | None, settings: BenchSettings, memory: int, reporter: Reporter
+) -> ScaleBench:
+    """Search synthetic sets of some sizes; source: photos whose codes are multiplied; memory: 0: no limit."""
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="dcgan-data-bench-") as work:
+        bases = _real_codes(source, Path(work), settings, reporter) if source else _random_codes(settings)
+        for size in sorted(sizes):
+            with tempfile.TemporaryDirectory(dir=work) as folder:
+                queries = SyntheticQueries(Path(folder), size, settings.recipe.seed)
+                save_array(queries.folder / "bases.npy", bases)
+                write_codes(queries)
+                reporter.say(f"search among {size:,} codes")
+                lines.append(_measure(queries, settings, memory, reporter))
+    return ScaleBench(lines, source is not None)
+
+
+def write_codes(queries: SyntheticQueries) -> None:
+    """Write ``codes.npy``, a chunk at a time."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (queries.size, CODE_BITS // 8)}
+    with atomic_path(queries.folder / "codes.npy") as path, path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for chunk in range(queries.chunks):
+            file.write(queries.first_codes(chunk).tobytes())
+
+
+def _measure(
+    queries: SyntheticQueries, settings: BenchSettings, memory: int, reporter: Reporter
+) -> ScaleLine:
+    recipe, folder = settings.recipe.dedup, queries.folder
+    bands = Bands.for_codes(queries.size, recipe.bands, settings.recipe.seed)
+    views = queries.view_codes(0)[0].shape[1]
+    room = Room(bands, queries.size, views, recipe.window, settings.workers, memory, resident_bytes())
+    slices = plan_slices(folder, room)
+    reporter.say(told_of(slices))
+    search = CodeSearch(queries, folder, bands, Limits(recipe.radius, recipe.window), slices)
+    rounds = len(slices) + 1 if len(slices) > 1 else 1
+    clock, done = _Clock(), []
+    with ResidentWatch() as watch, reporter.stage("search", rounds * queries.chunks, "chunks") as stage:
+        for _, chunk in search_slices(search, room, range(queries.chunks)):
+            clock.lap("index" if chunk is None else "search")
+            stage.advance(chunk is not None)
+        spilled = sum(path.stat().st_size for path in folder.glob("found-*/*.npy"))
+        tasks = [(search, chunk, recipe) for chunk in range(queries.chunks)]
+        for result in run_tasks(search_chunk, tasks, settings.workers):
+            done.append(result)
+            stage.advance(1)
+        clock.lap("merge" if spilled else "search")
+    found, hits, planted, left_out = np.sum([counts for counts, _ in done], axis=0).tolist()
+    return ScaleLine(
+        codes=queries.size,
+        views=views,
+        slices=len(slices),
+        **{f"{name}_seconds": round(spent, 2) for name, spent in clock.spent.items()},
+        together_mb=round(watch.anonymous_mb + watch.mapped_mb),
+        mapped_mb=round(watch.mapped_mb),
+        parent_peak_mb=round(peak_mb()),
+        worker_peak_mb=round(max(peak for _, peak in done)),
+        index_bytes=max(sum(part.index_bytes for part in parts) for parts in slices),
+        spilled_bytes=spilled,
+        candidate_pairs=found,
+        planted_recall=round(hits / max(planted, 1), 4),
+        left_out=left_out,
+    )
+
+
+class _Clock:
+    """Seconds by what they were spent on."""
+
+    def __init__(self) -> None:
+        self.spent = {"index": 0.0, "search": 0.0, "merge": 0.0}
+        self._since = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """What happened since the last lap is one of these."""
+        now = time.perf_counter()
+        self.spent[name] += now - self._since
+        self._since = now
+
+
+def search_chunk(
+    search: CodeSearch, chunk: int, recipe: DedupRecipe
+) -> tuple[tuple[int, int, int, int], float]:
+    """Put one chunk's finds together, or look it up.
+
+    Returns candidate pairs, planted copies among them, planted copies, left out; and the peak in MB.
+    """
+    queries = search.queries
+    assert isinstance(queries, SyntheticQueries)
+    _, _, planted = queries.draw(chunk)
+    wanted = planted[:, 0] * queries.size + planted[:, 1] + chunk * _CHUNK
+    pairs, hits, left_out = 0, 0, 0
+    for found in found_for(search, chunk):
+        near = candidates(found.keys)
+        chosen = nearest(near, recipe.max_candidates)
+        seen = (near.query[chosen] + found.first) * queries.size + near.target[chosen]
+        pairs, left_out = pairs + len(chosen), left_out + found.left_out
+        hits += int(np.isin(wanted, seen).sum())
+    return (pairs, hits, len(wanted), left_out), peak_mb()
 
 
 def _real_codes(source: Path, work: Path, settings: BenchSettings, reporter: Reporter) -> np.ndarray:

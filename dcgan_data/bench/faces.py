@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 from dcgan_data.cutting import cut_settings, cutter
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.manifest import KEPT
+from dcgan_data.formats.plain import read_json
 from dcgan_data.formats.staging import Staging
 from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.faces import FaceSettings
@@ -170,7 +170,7 @@ def _overlap(a: Rectangle, b: Rectangle) -> float:
 
 def _read_boxes(path: Path) -> dict[str, list[Rectangle]]:
     try:
-        entries = json.loads(path.read_text("utf-8"))
+        entries = read_json(path)
         return {entry["file"]: [(x, y, w, h) for x, y, w, h in entry["boxes"]] for entry in entries}
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from None

@@ -29,7 +29,7 @@ class PlainImages(Dataset[Tensor]):
     """One image at a time as float32 (3, S, S) in [-1, 1], from a file of uint8 (N, S, S, 3)."""
 
     def __init__(self, file: Path) -> None:
-        self._pixels = np.load(file)
+        self._pixels = np.load(file, allow_pickle=False)
 
     def __len__(self) -> int:
         return len(self._pixels)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from dcgan_data.bench.changes import KINDS
 from dcgan_data.bench.cifar import CifarBench
+from dcgan_data.bench.code_search import ScaleBench
 from dcgan_data.bench.planted import PlantedBench
-from dcgan_data.bench.scale import ScaleBench
 
 
 def planted_table(result: PlantedBench) -> str:
@@ -78,12 +78,15 @@ def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
 def scale_table(bench: ScaleBench) -> str:
     """How the search grows."""
     head = (
-        f"{'codes':>10} {'views':>6} {'index s':>8} {'search s':>9} {'parent MB':>10} {'worker MB':>10} "
-        f"{'candidates':>11} {'planted found':>14} {'left out':>15}"
+        f"{'codes':>10} {'views':>6} {'slices':>7} {'index s':>8} {'search s':>9} {'merge s':>8} "
+        f"{'all MB':>7} {'mapped MB':>10} {'parent MB':>10} {'worker MB':>10} {'index GB':>9} "
+        f"{'found GB':>9} {'candidates':>11} {'planted found':>14} {'left out':>15}"
     )
     rows = [
-        f"{line.codes:>10,} {line.views:>6} {line.index_seconds:>8.1f} {line.search_seconds:>9.1f} "
-        f"{line.parent_peak_mb:>10,.0f} {line.worker_peak_mb:>10,.0f} {line.candidate_pairs:>11,} "
+        f"{line.codes:>10,} {line.views:>6} {line.slices:>7} {line.index_seconds:>8.1f} "
+        f"{line.search_seconds:>9.1f} {line.merge_seconds:>8.1f} {line.together_mb:>7,.0f} "
+        f"{line.mapped_mb:>10,.0f} {line.parent_peak_mb:>10,.0f} {line.worker_peak_mb:>10,.0f} "
+        f"{line.index_bytes / 1e9:>9.2f} {line.spilled_bytes / 1e9:>9.2f} {line.candidate_pairs:>11,} "
         f"{line.planted_recall:>14.4f} {line.left_out:>15,}"
         for line in bench.lines
     ]

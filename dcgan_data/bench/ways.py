@@ -49,7 +49,7 @@ class FileImages:
 
     def __init__(self, work: Workload) -> None:
         self.image_size = work.image_size
-        self._pixels = np.load(work.file, mmap_mode="r")
+        self._pixels = np.load(work.file, mmap_mode="r", allow_pickle=False)
 
     def __len__(self) -> int:
         return len(self._pixels)

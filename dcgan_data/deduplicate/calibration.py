@@ -10,6 +10,7 @@ import numpy as np
 from dcgan_data.deduplicate.checking import check, load_structure
 from dcgan_data.deduplicate.images import ImageSet
 from dcgan_data.deduplicate.pairs import CODE, make_pairs
+from dcgan_data.formats.staging import load_array
 
 _SAMPLE = 2000
 _NEIGHBOURS = 4
@@ -54,7 +55,7 @@ def _look_alikes(images: ImageSet, sample: np.ndarray, views: np.ndarray, radius
     """PAIR: each sampled image with its nearest others of the sample that are farther than the radius."""
     codes = np.empty((len(sample), len(views), 16), np.uint8)
     for shard, here, rows in images.by_shard(sample):
-        codes[here] = np.load(images.staging.part("views", shard), mmap_mode="r")[rows]
+        codes[here] = load_array(images.staging.part("views", shard), mapped=True)[rows]
     words = codes.view(np.uint64)
     nearest = np.full((len(sample), len(sample)), 255, np.uint8)
     view = np.zeros((len(sample), len(sample)), np.uint8)

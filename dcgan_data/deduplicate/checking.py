@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dcgan_data.deduplicate.images import ImageSet
+from dcgan_data.formats.staging import load_array
 from dcgan_data.ops.codes import Encoder, encode_views, to_luma
 from dcgan_data.ops.similarity import align, structure
 
@@ -37,7 +38,7 @@ def load_structure(images: ImageSet) -> Structures:
     def load(numbers: np.ndarray) -> np.ndarray:
         result = np.empty((len(numbers), 32, 32), np.int8)
         for shard, here, rows in images.by_shard(numbers):
-            result[here] = np.load(images.staging.part("structure", shard), mmap_mode="r")[rows]
+            result[here] = load_array(images.staging.part("structure", shard), mapped=True)[rows]
         return result
 
     return load

@@ -10,10 +10,11 @@ import numpy as np
 from dcgan_data.deduplicate.images import ImageSet
 from dcgan_data.formats.atomic import save_array
 from dcgan_data.formats.dataset import AUTOENCODER
+from dcgan_data.formats.staging import load_array
 from dcgan_data.hashing import read_encoder
 from dcgan_data.ops.codes import Encoder, encode_views, to_luma
 from dcgan_data.ops.similarity import structure
-from dcgan_data.parallel import run_tasks
+from dcgan_data.parallel import Deaths, run_tasks
 from dcgan_data.recipe import DedupRecipe
 
 CODE_ROW = np.dtype([("code", np.uint8, 16), ("pixels", np.uint8, 16), ("flat", np.bool_)])
@@ -37,7 +38,8 @@ def encode_all(
     yield len(images) - sum(images.shard_rows[shard] for shard in todo)
     tasks = [(images, shard, recipe, views, device) for shard in todo]
     processes = workers if device == "cpu" else min(workers, _MOST_ON_A_GPU)
-    yield from run_tasks(encode_shard, tasks, processes, hold=staging.out)
+    deaths = Deaths([f"shard {shard}" for shard in todo])
+    yield from run_tasks(encode_shard, tasks, processes, hold=staging.out, deaths=deaths)
 
 
 def encode_shard(
@@ -76,7 +78,7 @@ def _encode(pixels: np.ndarray, encoder: Encoder, device: str) -> tuple[np.ndarr
 
 def read_codes(images: ImageSet) -> np.ndarray:
     """The staged codes of all images: CODE_ROW (N,)."""
-    return np.concatenate([np.load(images.staging.codes(s)) for s in range(len(images.shard_rows))])
+    return np.concatenate([load_array(images.staging.codes(s)) for s in range(len(images.shard_rows))])
 
 
 def view_encoder(images: ImageSet, views: np.ndarray) -> Encoder:

@@ -54,6 +54,8 @@ class Run:
     """Seconds by stage; filled in."""
     against: PreparedSet | None = None
     """Another set, whose copies are looked for instead of copies within this one."""
+    memory: int = 0
+    """Bytes that all processes on this machine may use together in the search; 0: no limit."""
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -73,12 +75,13 @@ def deduplicate(run: Run) -> Decisions:
             _fit(run)
         _encode(run)
         save_pairs(staging, _search(run), read_codes(run.images)["code"])
-    pairs, codes = load_pairs(staging)
-    with run.timed("decide"):
+    pairs, codes = load_pairs(staging, sum(run.against.info.shard_rows) if run.against else 0)
+    with run.timed("decide"), run.reporter.stage("decide", len(codes), "images") as stage:
         if run.against:
             decisions = _decide_against(run, run.against, pairs, codes)
         else:
             decisions = decide(run.images, pairs, codes, run.recipe.dedup)
+        stage.advance(len(codes))
     _warn(decisions, run.reporter)
     return decisions
 
@@ -115,12 +118,15 @@ def _search(run: Run) -> Pairs:
             for done in _find(run, views):
                 if isinstance(done, Pairs):
                     return done
-                stage.advance(done)
+                if isinstance(done, str):
+                    run.reporter.say(done)
+                else:
+                    stage.advance(done)
     raise AssertionError("the search ends with its pairs")
 
 
-def _find(run: Run, views: np.ndarray) -> Iterator[int | Pairs]:
-    search = Search(run.images, views, run.recipe.dedup, run.recipe.seed)
+def _find(run: Run, views: np.ndarray) -> Iterator[int | str | Pairs]:
+    search = Search(run.images, views, run.recipe.dedup, run.recipe.seed, memory=run.memory)
     if not run.against:
         return find_pairs(search, run.workers)
     table = run.against.manifest(["status", "row", "code"])

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dcgan_data.deduplicate.pairs import GROUP, Pairs, make_pairs
+from dcgan_data.deduplicate.pairs import GROUP, PAIR, Pairs, make_pairs
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import save_array, write_json
 from dcgan_data.formats.dataset import AUTOENCODER, PAIRS, REMEDY, check_stamp
 from dcgan_data.formats.manifest import PAIR_SCHEMA, binary_codes, image_names, read_table
 from dcgan_data.formats.prepared import PreparedSet
-from dcgan_data.formats.staging import Staging
+from dcgan_data.formats.staging import Staging, load_array, load_notes
+from dcgan_data.ops.codes import CODE_BITS
 from dcgan_data.ops.views import parse_views
 
 SEARCH_FINDINGS = (
@@ -44,11 +44,25 @@ def save_pairs(staging: Staging, pairs: Pairs, codes: np.ndarray) -> None:
     save_array(_pairs_path(staging), pairs.checked)
 
 
-def load_pairs(staging: Staging) -> tuple[Pairs, np.ndarray]:
-    """The pairs and uint8 (N, 16) codes that were saved."""
+def load_pairs(staging: Staging, others: int = 0) -> tuple[Pairs, np.ndarray]:
+    """The pairs and uint8 (N, 16) codes that were saved. BadInput if they do not fit together.
+
+    others: images of the set that ``a`` is numbers of, if that is another one.
+    """
     folder = _pairs_path(staging).parent
-    findings = json.loads((folder / "findings.json").read_text("utf-8"))
-    return Pairs(np.load(_pairs_path(staging)), findings), np.load(folder / "codes.npy")
+    findings = load_notes(folder / "findings.json")
+    checked, codes = load_array(_pairs_path(staging)), load_array(folder / "codes.npy")
+    fit = codes.dtype == np.uint8 and codes.ndim == 2 and codes.shape[1] == CODE_BITS // 8
+    whole = checked.dtype == PAIR and checked.ndim == 1 and fit
+    if not (whole and _within(checked["a"], others or len(codes)) and _within(checked["b"], len(codes))):
+        raise BadInput(
+            f"{folder}: damaged (the pairs are not those of the codes); start afresh with --overwrite"
+        )
+    return Pairs(checked, findings), codes
+
+
+def _within(numbers: np.ndarray, images: int) -> bool:
+    return bool(((numbers >= 0) & (numbers < images)).all())
 
 
 def restore_pairs(prepared: PreparedSet, staging: Staging) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +11,25 @@ import numpy as np
 
 from dcgan_data.deduplicate.calibration import null_scores
 from dcgan_data.deduplicate.checking import check, load_structure, pixel_structure
-from dcgan_data.deduplicate.encoding import read_codes
 from dcgan_data.deduplicate.images import ImageSet
-from dcgan_data.deduplicate.index import build_index, open_index
+from dcgan_data.deduplicate.near_codes import (
+    CodeSearch,
+    forget_found,
+    found_for,
+    plan_slices,
+    search_slices,
+    told_of,
+)
 from dcgan_data.deduplicate.pairs import CODE, PIXELS, Pairs, make_pairs, merge_pairs
+from dcgan_data.deduplicate.queries import choose_all, choose_distinct
+from dcgan_data.deduplicate.slices import Room, resident_bytes
 from dcgan_data.formats.atomic import save_array, write_json
-from dcgan_data.ops.codes import group_codes
-from dcgan_data.ops.search import Bands, code_halves, find_candidates, nearest
+from dcgan_data.formats.staging import load_array, load_notes
+from dcgan_data.ops.bands import Bands
+from dcgan_data.ops.search import Limits, candidates, nearest
 from dcgan_data.parallel import run_tasks
 from dcgan_data.recipe import SCORE_FLOOR, DedupRecipe
 
-_QUERIES = 1024
-"""Images looked up at a time."""
 _HISTOGRAM = np.linspace(0, 1, 51)
 
 
@@ -41,66 +47,87 @@ class Search:
     """Of the bands and the sample of unrelated images."""
     other: ImageSet | None = None
     """Another set, that they are looked up in; None: among themselves."""
+    memory: int = 0
+    """Bytes that all processes on this machine may use together; 0: no limit."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the index."""
+        return self.images.staging.path / "index"
+
+    def queries(self, shard: int) -> tuple[np.ndarray, int]:
+        """Numbers of one shard's images that are looked up, int64, and how many come before them."""
+        numbers = load_array(self.folder / "queries.npy", mapped=True)
+        first = self.images.first(shard)
+        start, end = np.searchsorted(numbers, (first, first + self.images.shard_rows[shard])).tolist()
+        return np.array(numbers[start:end]), start
+
+    def view_codes(self, shard: int) -> tuple[np.ndarray, int]:
+        """Codes of the views of one shard's images that are looked up, for ``CodeSearch``."""
+        queries, before = self.queries(shard)
+        codes = load_array(self.images.staging.part("views", shard), mapped=True)
+        own = before if self.other is None else -1
+        return codes[queries - self.images.first(shard)], own
 
 
-def find_pairs(search: Search, workers: int) -> Iterator[int | Pairs]:
+def find_pairs(search: Search, workers: int) -> Iterator[int | str | Pairs]:
     """Find and check all pairs of one set; yields numbers of images as they are done, and last the pairs.
 
-    Only one of several images with equal pixels is searched for, and no flat image.
+    Only one of several images with equal pixels is searched for, and no flat image. A text is for a person.
     """
-    rows = read_codes(search.images)
-    first = group_codes(rows["pixels"])
-    searched = np.flatnonzero((first == np.arange(len(rows))) & ~rows["flat"])
-    codes = np.ascontiguousarray(rows["code"][searched])
-    yield from _search_all(search, (searched, searched, codes), workers)
-    equal = np.flatnonzero(first != np.arange(len(rows)))
-    same = make_pairs(first[equal], equal, PIXELS)
+    chosen = choose_distinct(search.images, search.folder, search.memory // 2)
+    yield from _search_all(search, workers)
+    same = make_pairs(chosen.same[:, 0], chosen.same[:, 1], PIXELS)
     same["score"] = 1
-    findings = _findings(search, searched, int(rows["flat"].sum()))
-    findings["equal_pixels"] = len(equal)
+    findings = {**_findings(search, chosen.flat), "equal_pixels": len(same)}
     yield Pairs(merge_pairs([same, *_found(search.images)]), findings)
 
 
-def find_copies(search: Search, kept: np.ndarray, codes: np.ndarray, workers: int) -> Iterator[int | Pairs]:
+def find_copies(
+    search: Search, kept: np.ndarray, codes: np.ndarray, workers: int
+) -> Iterator[int | str | Pairs]:
     """Find which images are copies of some of another set; yields as ``find_pairs``.
 
     kept: int64 (M,), numbers of the other set's images that count, ascending; codes: uint8 (M, 16), theirs.
     In the pairs ``a`` is a number of the other set. Flat images are not compared.
     """
-    rows = read_codes(search.images)
-    queries = np.flatnonzero(~rows["flat"])
-    yield from _search_all(search, (queries, kept, codes), workers)
-    found = _found(search.images)
-    pairs = np.concatenate(found)
-    findings = _findings(search, queries, int(rows["flat"].sum()))
-    yield Pairs(pairs[np.lexsort((pairs["b"], pairs["a"]))], findings)
+    chosen = choose_all(search.images, search.folder)
+    save_array(search.folder / "targets.npy", kept)
+    save_array(search.folder / "codes.npy", codes)
+    yield from _search_all(search, workers)
+    pairs = np.concatenate(_found(search.images))
+    yield Pairs(pairs[np.lexsort((pairs["b"], pairs["a"]))], _findings(search, chosen.flat))
 
 
-def _search_all(
-    search: Search, who: tuple[np.ndarray, np.ndarray, np.ndarray], workers: int
-) -> Iterator[int]:
-    """Index the codes of the targets and look up every shard; who: queries, targets, codes of the targets."""
-    images, staging = search.images, search.images.staging
-    for name, array in zip(("queries", "targets", "codes"), who, strict=True):
-        save_array(_index(images) / f"{name}.npy", array)
-    bands = Bands.for_codes(len(who[1]), search.recipe.bands, search.seed)
-    build_index(_index(images), bands, workers, hold=staging.out)
+def _search_all(search: Search, workers: int) -> Iterator[int | str]:
+    """Index the codes and look up every shard."""
+    images, staging, recipe = search.images, search.images.staging, search.recipe
+    codes = len(load_array(search.folder / "codes.npy", mapped=True))
+    bands = Bands.for_codes(codes, recipe.bands, search.seed)
+    room = Room(bands, codes, len(search.views), recipe.window, workers, search.memory, resident_bytes())
+    slices = plan_slices(search.folder, room)
+    by_code = CodeSearch(search, search.folder, bands, Limits(recipe.radius, recipe.window), slices)
+    if len(slices) > 1:
+        yield told_of(slices)
     todo = [s for s in range(len(images.shard_rows)) if not staging.part("pairs", s).exists()]
     yield len(images) - sum(images.shard_rows[shard] for shard in todo)
-    yield from run_tasks(search_shard, [(search, bands, s) for s in todo], workers, hold=staging.out)
+    # An image is done once it is looked up in every slice: each time a share of it is told of.
+    shares = [
+        np.diff(np.linspace(0, rows, len(slices) + 1).astype(int)).tolist() for rows in images.shard_rows
+    ]
+    for number, shard in search_slices(by_code, room, todo, hold=staging.out):
+        yield 0 if shard is None else shares[shard][number]
+    for shard in run_tasks(search_shard, [(by_code, search, s) for s in todo], workers, hold=staging.out):
+        forget_found(by_code, shard)
+        yield images.shard_rows[shard] if len(slices) == 1 else 0
 
 
-def search_shard(search: Search, bands: Bands, shard: int) -> int:
-    """Look up one shard's images, check the candidates, write the pairs; returns its images."""
-    images, staging = search.images, search.images.staging
-    queries, targets = (np.load(_index(images) / f"{name}.npy") for name in ("queries", "targets"))
-    first = images.first(shard)
-    bounds = np.searchsorted(queries, (first, first + images.shard_rows[shard]))
-    queries = queries[bounds[0] : bounds[1]]
-    seen = np.load(staging.part("views", shard), mmap_mode="r")[queries - first]
-    looked_up = list(_look_up(search, bands, (queries, targets, seen)))
+def search_shard(by_code: CodeSearch, search: Search, shard: int) -> int:
+    """Put together what was found for one shard, check the candidates, write the pairs; returns the shard."""
+    staging = search.images.staging
+    looked_up = list(_candidates(by_code, search, shard))
     pairs = np.concatenate([pairs for pairs, _, _ in looked_up])
-    own = load_structure(images)
+    own = load_structure(search.images)
     pairs = check(pairs, pixel_structure(search.other.gather) if search.other else own, own)
     findings = {
         "candidates": sum(candidates for _, candidates, _ in looked_up),
@@ -110,48 +137,39 @@ def search_shard(search: Search, bands: Bands, shard: int) -> int:
     }
     write_json(staging.part("pairs", shard).with_suffix(".json"), findings)
     save_array(staging.part("pairs", shard), pairs[pairs["score"] >= SCORE_FLOOR])
-    return images.shard_rows[shard]
+    return shard
 
 
-def _look_up(
-    search: Search, bands: Bands, who: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Candidates of some queries at a time, which bounds what a crowd yields; who: queries, targets, views.
+def _candidates(by_code: CodeSearch, search: Search, shard: int) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Candidates of some queries at a time, which bounds what a crowd yields.
 
     Yields PAIR of those to be checked, the number of all candidates, and of comparisons left out.
     """
-    queries, targets, seen = who
-    recipe, folder = search.recipe, _index(search.images)
-    known = code_halves(np.load(folder / "codes.npy", mmap_mode="r"))
-    indexes = list(open_index(folder, bands))
-    for start in range(0, max(len(queries), 1), _QUERIES):
-        block = queries[start : start + _QUERIES]
-        limits = (recipe.radius, recipe.window)
-        found = find_candidates(seen[start : start + _QUERIES], known, bands, indexes, limits)
-        if search.other is None:
-            found = found.without(targets[found.target] == block[found.query])
-        chosen = nearest(found, recipe.max_candidates)
-        pairs = make_pairs(targets[found.target[chosen]], block[found.query[chosen]], CODE)
-        pairs["view"], pairs["distance"] = search.views[found.view[chosen]], found.distance[chosen]
-        yield pairs, len(found.query), found.left_out
-
-
-def _index(images: ImageSet) -> Path:
-    return images.staging.path / "index"
+    queries, _ = search.queries(shard)
+    name = "queries" if search.other is None else "targets"
+    targets = load_array(search.folder / f"{name}.npy", mapped=True)
+    for found in found_for(by_code, shard):
+        near = candidates(found.keys)
+        chosen = nearest(near, search.recipe.max_candidates)
+        seen = queries[found.first + near.query[chosen]]
+        pairs = make_pairs(targets[near.target[chosen]], seen, CODE)
+        pairs["view"], pairs["distance"] = search.views[near.view[chosen]], near.distance[chosen]
+        yield pairs, len(near.query), found.left_out
 
 
 def _found(images: ImageSet) -> list[np.ndarray]:
-    return [np.load(images.staging.part("pairs", shard)) for shard in range(len(images.shard_rows))]
+    return [load_array(images.staging.part("pairs", shard)) for shard in range(len(images.shard_rows))]
 
 
-def _findings(search: Search, searched: np.ndarray, flat: int) -> dict[str, Any]:
+def _findings(search: Search, flat: int) -> dict[str, Any]:
+    searched = load_array(search.folder / "queries.npy", mapped=True)
     null = null_scores(search.images, searched, search.views, search.recipe.radius, search.seed)
     return {**_sum_findings(search.images), "low_contrast_images": flat, "null": null}
 
 
 def _sum_findings(images: ImageSet) -> dict[str, Any]:
     parts = [
-        json.loads(images.staging.part("pairs", shard).with_suffix(".json").read_text("utf-8"))
+        load_notes(images.staging.part("pairs", shard).with_suffix(".json"))
         for shard in range(len(images.shard_rows))
     ]
     counts = np.sum([part["histogram"] for part in parts], axis=0)

@@ -1,105 +1,86 @@
 """Find codes within a small Hamming radius, in time that grows like their number.
 
-The 128 bits are cut into disjoint bands of about log2(N) bits, several times over, after different
-permutations. Codes that are near agree on all bits of some band with high probability (of at least one of m
+Codes that are near agree on all bits of some band (``ops.bands``) with high probability (of at least one of m
 disjoint bands with certainty, if they differ in fewer than m bits), while a band's bucket holds few others.
 Real codes are skewed: where a bucket holds more than a window of codes, only those that are nearest in the
 order of the following bits are compared, and the rest is counted as left out. Work is therefore bounded by
 N * views * bands * window whatever the codes are.
+
+What is found travels as one uint64 for each pair of images, a key: query, target, distance and view, from the
+front. Keys of any parts of any bands are merged by sorting them: what was found is then the same, however the
+bands were divided.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dcgan_data.ops.codes import CODE_BITS
+from dcgan_data.ops.bands import Bands, Part
 
-_FEWEST_BITS, _MOST_BITS = 6, 26
-_Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # (view of a query, target, distance), each (P,)
-_COMPARISONS = 1 << 20
-"""At a time: bounds the arrays of one step to some 100 MB even if every bucket is full."""
-
-
-@dataclass(frozen=True)
-class Bands:
-    """How codes are cut into bands."""
-
-    bits: int
-    """Bits of a band."""
-    count: int
-    """Number of bands."""
-    seed: int
-    """Of the permutations; the first is the identity."""
-
-    @classmethod
-    def for_codes(cls, codes: int, count: int, seed: int) -> Bands:
-        """Bands with one to two times as many buckets as codes."""
-        bits = max(_FEWEST_BITS, min(_MOST_BITS, codes.bit_length()))
-        return cls(bits, count, seed)
-
-    @property
-    def per_permutation(self) -> int:
-        """Disjoint bands that fit into one permutation of the bits."""
-        return CODE_BITS // self.bits
-
-    def words(self, codes: np.ndarray) -> Iterator[np.ndarray]:
-        """For every band uint64 (N,) of uint8 (N, 16) codes: its bits in front, then those that follow it."""
-        for group in range(math.ceil(self.count / self.per_permutation)):
-            high, low = _halves(codes, self._permutation(group))
-            for band in range(min(self.per_permutation, self.count - group * self.per_permutation)):
-                yield _rotated(high, low, band * self.bits)
-
-    def word(self, codes: np.ndarray, band: int) -> np.ndarray:
-        """The words of one band: uint64 (N,)."""
-        group, place = divmod(band, self.per_permutation)
-        return _rotated(*_halves(codes, self._permutation(group)), place * self.bits)
-
-    def _permutation(self, group: int) -> np.ndarray:
-        if group == 0:
-            return np.arange(CODE_BITS)
-        return np.random.default_rng((self.seed, group)).permutation(CODE_BITS)
+_QUERY_BITS, _TARGET_BITS, _DISTANCE_BITS, _VIEW_BITS = 11, 32, 8, 13  # of a key's 64
+LOT = 1 << _QUERY_BITS
+"""Queries that are looked up at a time."""
+BUILD_BYTES = 28
+"""Of memory for each code while an index is built, beside the index."""
+KEY_BYTES = 34
+"""Of memory for each key while keys are merged."""
+_AT_ONCE = 1 << 18
+_MOST_KEYS = 1 << 21
+"""Found before doubles are dropped: 16 MB."""
 
 
 @dataclass(frozen=True)
 class BandIndex:
-    """The codes of a set in the order of one band."""
+    """The codes of one part of a band, in the order of the band."""
 
     words: np.ndarray
-    """uint64 (N,), ascending."""
+    """uint64 (n,), ascending."""
+    rest: np.ndarray
+    """uint64 (n,): the bits of each code that are not in its word."""
     order: np.ndarray
-    """uint32 (N,): which code each word is of."""
+    """uint32 (n,): which code each word is of."""
     starts: np.ndarray
-    """uint32 (2^bits + 1,): where the words of each bucket begin."""
+    """uint32 (buckets + 1,): where the words of each bucket begin."""
 
     @classmethod
-    def build(cls, words: np.ndarray, bits: int) -> BandIndex:
-        """Sort uint64 (N,) words; equal ones stay in the order of their codes."""
-        order = np.argsort(words, kind="stable")
-        buckets = np.bincount((words >> np.uint64(64 - bits)).astype(np.int64), minlength=1 << bits)
-        starts = np.zeros((1 << bits) + 1, np.uint32)
-        starts[1:] = np.cumsum(buckets)
-        return cls(words[order], order.astype(np.uint32), starts)
+    def build(cls, codes: tuple[np.ndarray, np.ndarray, np.ndarray], bands: Bands, part: Part) -> BandIndex:
+        """Sort the codes of a part: their words, their rests, and their uint32 numbers, ascending.
 
-    def windows(self, words: np.ndarray, bits: int, window: int) -> tuple[np.ndarray, np.ndarray, int]:
-        """Which places of ``order`` each query word is compared with: int64 first and end (Q,).
-
-        Also returns how many codes of crowded buckets are left out.
+        Equal words stay in the order of the numbers. Memory: with what is given, BUILD_BYTES a code beside
+        the result.
         """
-        bucket = (words >> np.uint64(64 - bits)).astype(np.int64)
-        first = self.starts[bucket].astype(np.int64)
-        end = self.starts[bucket + 1].astype(np.int64)
-        crowded = np.flatnonzero(end - first > window)
+        words, rest, numbers = codes
+        order = np.argsort(words, kind="stable")
+        words = words.take(order)
+        starts = np.zeros(part.buckets + 1, np.uint32)
+        for some in range(0, len(words), _AT_ONCE):
+            buckets = bands.bucket(words[some : some + _AT_ONCE]) - part.first
+            sizes = np.bincount(buckets - buckets[0])
+            starts[1 + buckets[0] :][: len(sizes)] += sizes.astype(np.uint32)
+        np.cumsum(starts, out=starts, dtype=np.uint32)
+        return cls(words, rest.take(order), numbers.take(order), starts)
+
+    def windows(
+        self, buckets: np.ndarray, words: np.ndarray, window: int
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Which codes each query word is compared with: int64 first place and number of them (Q,).
+
+        buckets: int64 (Q,) of the words, counted from the part's first. Also returns how many codes of
+        crowded buckets are left out.
+        """
+        first = self.starts.take(buckets).astype(np.int64)
+        size = self.starts[1:].take(buckets) - first
+        crowded = np.flatnonzero(size > window)
         if not len(crowded):
-            return first, end, 0
-        left_out = int((end[crowded] - first[crowded] - window).sum())
-        place = np.searchsorted(self.words, words[crowded])
-        nearest = np.clip(place - window // 2, first[crowded], end[crowded] - window)
-        first[crowded], end[crowded] = nearest, nearest + window
-        return first, end, left_out
+            return first, size, 0
+        left_out = int(size[crowded].sum()) - window * len(crowded)
+        place = np.searchsorted(self.words, words[crowded]) - window // 2
+        first[crowded] = np.clip(place, first[crowded], first[crowded] + size[crowded] - window)
+        size[crowded] = window
+        return first, size, left_out
 
 
 @dataclass(frozen=True)
@@ -114,89 +95,80 @@ class Candidates:
     """int16 (P,): number of the view of the query that is nearest; the first of equals."""
     distance: np.ndarray
     """uint8 (P,): bits that differ."""
-    left_out: int
-    """Comparisons that the windows on crowded buckets left out."""
-
-    def without(self, those: np.ndarray) -> Candidates:
-        """The others than bool (P,) ``those``."""
-        rest = ~those
-        return Candidates(
-            self.query[rest], self.target[rest], self.view[rest], self.distance[rest], self.left_out
-        )
 
 
-def find_candidates(
-    views: np.ndarray, known: np.ndarray, bands: Bands, indexes: Iterable[BandIndex], limits: tuple[int, int]
-) -> Candidates:
-    """Look up every view of some images among the codes of a set.
+@dataclass(frozen=True)
+class Limits:
+    """What is compared with what, and what counts as near."""
 
-    views: uint8 (Q, V, 16), the codes of each query's views; known: ``code_halves`` of the codes indexed;
-    indexes: one for each band, in order; limits: the radius in bits, and the window of crowded buckets.
-    Memory: some 30 bytes for each of up to V * bands * window candidates of a query in a crowd.
+    radius: int
+    """Most bits that differ."""
+    window: int
+    """Codes of a crowded bucket that a code is compared with."""
+
+
+def look_up(
+    views: np.ndarray, bands: Bands, indexes: Sequence[tuple[Part, BandIndex]], limits: Limits, own: int = -1
+) -> tuple[np.ndarray, int]:
+    """Look up every view of some images in parts of bands.
+
+    views: uint8 (Q, V, 16), the codes of at most LOT queries' views; indexes: in the order of their bands;
+    own: number of the indexed code that is the first query itself, if the queries are codes of the index,
+    in the same order: no query then finds itself.
+    Returns keys, ascending, and the number of comparisons that were left out.
+    Memory: some 100 bytes for each view of a query, 16 for each key.
     """
-    radius, window = limits
     queries, count = views.shape[:2]
+    if queries > LOT or count > 1 << _VIEW_BITS:
+        raise ValueError(f"{queries} queries of {count} views, expected at most {LOT} of {1 << _VIEW_BITS}")
     flat = views.reshape(queries * count, 16)
-    wanted = code_halves(flat)
-    at_once = max(1, _COMPARISONS // window)
-    nothing = np.zeros(0, np.int64)
-    found: list[_Found] = [(nothing, nothing, nothing.astype(np.uint8))]
+    found: list[np.ndarray] = []
     left_out = 0
-    for words, index in zip(bands.words(flat), indexes, strict=True):
-        for start in range(0, len(words), at_once):
-            first, end, skipped = index.windows(words[start : start + at_once], bands.bits, window)
-            left_out += skipped
-            query, target = _expand(first, end, index.order)
-            found.append(_near(wanted, known, (query + start, target), radius))
-        found = [_distinct(found, known.shape[1])]
-    query, target, distance = found[0]
-    return _nearest_views(query, target, distance, count, left_out)
+    for (part, index), (words, rest) in zip(
+        indexes, bands.cut(flat, [part.band for part, _ in indexes]), strict=True
+    ):
+        buckets = bands.bucket(words) - part.first
+        here = np.arange(len(words))
+        if part.buckets < bands.buckets:
+            here = np.flatnonzero((buckets >= 0) & (buckets < part.buckets))
+            buckets, words, rest = buckets[here], words[here], rest[here]
+        first, size, skipped = index.windows(buckets, words, limits.window)
+        left_out += skipped
+        near, place, distance = _compare(index, (words, rest), (first, size), limits.radius)
+        seen, target = here.take(near), index.order.take(place).astype(np.int64)
+        if own >= 0:
+            other = seen // count + own != target
+            seen, target, distance = seen[other], target[other], distance[other]
+        found.append(_keys(seen, target, distance, count))
+        if sum(map(len, found)) > _MOST_KEYS:
+            found = [merge_keys(found)]
+    return merge_keys(found), left_out
 
 
-def _distinct(found: list[_Found], codes: int) -> _Found:
-    """Each (view of a query, target) once: many are found through several bands."""
-    query, target, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-    _, once = np.unique(query * codes + target, return_index=True)
-    return query[once], target[once], distance[once]
+def merge_keys(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """Every query and target once, under the nearest view: uint64, ascending."""
+    keys = np.concatenate([np.zeros(0, np.uint64), *parts])
+    keys.sort()
+    pair = keys >> np.uint64(_DISTANCE_BITS + _VIEW_BITS)
+    first = np.ones(len(keys), bool)
+    np.not_equal(pair[1:], pair[:-1], out=first[1:])
+    return keys[first]
 
 
-def _nearest_views(
-    query: np.ndarray, target: np.ndarray, distance: np.ndarray, views: int, left_out: int
-) -> Candidates:
-    image, view = query // views, query % views
-    order = np.lexsort((view, distance, target, image))
-    image, target, view, distance = image[order], target[order], view[order], distance[order]
-    first = np.ones(len(order), bool)
-    first[1:] = (image[1:] != image[:-1]) | (target[1:] != target[:-1])
-    return Candidates(image[first], target[first], view[first].astype(np.int16), distance[first], left_out)
+def split_keys(keys: np.ndarray, queries: int) -> list[np.ndarray]:
+    """Ascending keys, cut into those of the first so many queries, of the next, and so on to a whole lot."""
+    starts = np.arange(queries, LOT, queries).astype(np.uint64) << np.uint64(64 - _QUERY_BITS)
+    return np.split(keys, np.searchsorted(keys, starts))
 
 
-def nearest(candidates: Candidates, most: int) -> np.ndarray:
-    """At most ``most`` candidates of each query, nearest codes first, then smallest target: int64 rows."""
-    order = np.lexsort((candidates.target, candidates.distance, candidates.query))
-    query = candidates.query[order]
-    starts = np.flatnonzero(np.r_[True, query[1:] != query[:-1]]) if len(query) else np.zeros(0, np.int64)
-    rank = np.arange(len(query)) - np.repeat(starts, np.diff(np.r_[starts, len(query)]))
-    return np.sort(order[rank < most])
-
-
-def _expand(first: np.ndarray, end: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All (query, target) of the windows: int64 (P,) each."""
-    sizes = end - first
-    query = np.repeat(np.arange(len(sizes)), sizes)
-    offset = np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
-    return query, order[np.arange(len(query)) + offset].astype(np.int64)
-
-
-def _near(wanted: np.ndarray, known: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], radius: int) -> _Found:
-    """Those (query, target) pairs within the radius, and their distances."""
-    query, target = pairs
-    distance = np.bitwise_count(wanted[0].take(query) ^ known[0].take(target))
-    half = np.flatnonzero(distance <= radius)  # most end here, with half of the work
-    query, target, distance = query[half], target[half], distance[half]
-    distance += np.bitwise_count(wanted[1].take(query) ^ known[1].take(target))
-    near = distance <= radius
-    return query[near], target[near], distance[near]
+def candidates(keys: np.ndarray) -> Candidates:
+    """What keys say."""
+    return Candidates(
+        query=(keys >> np.uint64(64 - _QUERY_BITS)).view(np.int64),
+        target=_field(keys, _DISTANCE_BITS + _VIEW_BITS, _TARGET_BITS).view(np.int64),
+        view=_field(keys, 0, _VIEW_BITS).astype(np.int16),
+        distance=_field(keys, _VIEW_BITS, _DISTANCE_BITS).astype(np.uint8),
+    )
 
 
 def code_halves(codes: np.ndarray) -> np.ndarray:
@@ -204,28 +176,55 @@ def code_halves(codes: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.ascontiguousarray(codes).view(np.uint64).T)
 
 
-def _halves(codes: np.ndarray, permutation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 128 bits after a permutation, as two uint64 (N,), first bit foremost."""
-    # A permutation of bits is an OR over the bytes of what each byte's value puts where.
-    values = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
-    halves = np.zeros((2, len(codes)), np.uint64)
-    for byte in range(codes.shape[1]):
-        spread = np.zeros((256, CODE_BITS), np.uint8)
-        spread[:, 8 * byte : 8 * byte + 8] = values
-        table = (
-            np.ascontiguousarray(np.packbits(spread[:, permutation], axis=1)).view(">u8").astype(np.uint64)
-        )
-        column = codes[:, byte]
-        halves[0] |= table[:, 0].take(column)
-        halves[1] |= table[:, 1].take(column)
-    return halves[0], halves[1]
+def nearest(found: Candidates, most: int) -> np.ndarray:
+    """At most ``most`` candidates of each query, nearest codes first, then smallest target: int64 rows."""
+    order = np.lexsort((found.target, found.distance, found.query))
+    query = found.query[order]
+    starts = np.flatnonzero(np.r_[True, query[1:] != query[:-1]]) if len(query) else np.zeros(0, np.int64)
+    rank = np.arange(len(query)) - np.repeat(starts, np.diff(np.r_[starts, len(query)]))
+    return np.sort(order[rank < most])
 
 
-def _rotated(high: np.ndarray, low: np.ndarray, by: int) -> np.ndarray:
-    """The 64 bits that begin ``by`` bits into the code, going round its end."""
-    if by >= 64:
-        high, low, by = low, high, by - 64
-    if by == 0:
-        return high
-    rotated: np.ndarray = (high << np.uint64(by)) | (low >> np.uint64(64 - by))
-    return rotated
+def _compare(
+    index: BandIndex,
+    queries: tuple[np.ndarray, np.ndarray],
+    windows: tuple[np.ndarray, np.ndarray],
+    radius: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Those (query, place in the index) within the radius, and their distances: int64, int64, uint8.
+
+    queries: words and rests; windows: first places and sizes.
+    """
+    words, rests = queries
+    first, size = windows
+    # In the order of their windows' sizes, those that have a k-th code are always the first of all.
+    query = np.argsort(size.astype(np.uint16), kind="stable")[::-1]
+    with_more = len(size) - np.cumsum(np.bincount(size))
+    place, rest = first.take(query), rests.take(query)
+    nothing = np.zeros(0, np.int64)
+    found = [(nothing, nothing, nothing.astype(np.uint8))]
+    for step, some in enumerate(with_more[:-1].tolist()):
+        # The word holds the band, which agrees: most pairs end here, at the bits that are not in it.
+        at = place[:some] + step
+        distance = np.bitwise_count(rest[:some] ^ index.rest.take(at))
+        near = np.flatnonzero(distance <= radius)
+        found.append((query.take(near), at.take(near), distance.take(near)))
+    query, place, distance = (np.concatenate(part) for part in zip(*found, strict=True))
+    distance += np.bitwise_count(words.take(query) ^ index.words.take(place))
+    near = np.flatnonzero(distance <= radius)
+    return query.take(near), place.take(near), distance.take(near)
+
+
+def _keys(seen: np.ndarray, target: np.ndarray, distance: np.ndarray, views: int) -> np.ndarray:
+    """uint64 (P,) of the views of queries, numbered through, that met targets."""
+    query, view = np.divmod(seen, views)
+    keys: np.ndarray = (query << _TARGET_BITS) | target
+    keys = (keys << _DISTANCE_BITS) | distance
+    keys = (keys << _VIEW_BITS) | view
+    return keys.view(np.uint64)
+
+
+def _field(keys: np.ndarray, behind: int, bits: int) -> np.ndarray:
+    """uint64 (P,): some bits of keys, before so many others."""
+    field: np.ndarray = (keys >> np.uint64(behind)) & np.uint64((1 << bits) - 1)
+    return field
