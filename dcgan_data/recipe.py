@@ -42,6 +42,9 @@ __all__ = [
     "recipe_from_dict",
 ]
 
+_MOST_SIGNS, _MOST_DOTS = 1 << 16, 1000
+"""In a recipe, and in a line of it."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -89,15 +92,26 @@ or 0.82 (``aligned``)."""
 def load_recipe(path: Path) -> Recipe:
     """Read a TOML recipe; BadRequest names the file, the key and the nearest valid one."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(_text_of(path))
     except FileNotFoundError:
         raise BadRequest(f"{path}: no such recipe; see pipelines/*.toml for examples") from None
     except (OSError, ValueError) as error:
         raise BadRequest(f"{path}: not a readable TOML file ({error})") from None
+    except RecursionError:
+        raise BadRequest(f"{path}: not a recipe (nested too deeply)") from None
     try:
         return recipe_from_dict(values)
     except BadRequest as error:
         raise BadRequest(f"{path}: {error}") from None
+
+
+def _text_of(path: Path) -> str:
+    """ValueError if no person has written it: names of thousands of parts take hours, and gigabytes."""
+    with path.open(encoding="utf-8") as file:
+        text = file.read(_MOST_SIGNS + 1)
+    if len(text) > _MOST_SIGNS or max(line.count(".") for line in text.split("\n")) > _MOST_DOTS:
+        raise ValueError("too long for a recipe")
+    return text
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dcgan_data.errors import BadRequest
@@ -44,11 +44,16 @@ class ImageRecipe:
     """``fast``: scaled JPEG decode, then area average. ``quality``: Lanczos from at least twice the size."""
     max_pixels: int = 50_000_000
     """Records whose header promises more pixels are rejected unread (decompression bombs)."""
+    max_seconds: float = field(default=60.0, compare=False)
+    """Records that take longer to decode are rejected; 0: no limit. A matter of the machine and not of the
+    pixels: images made under different limits are the same."""
 
     def __post_init__(self) -> None:
         require(self.size in IMAGE_SIZES, "image.size", self.size, f"one of {IMAGE_SIZES}")
         require(self.filter in ("fast", "quality"), "image.filter", self.filter, "'fast' or 'quality'")
         require(self.max_pixels > 0, "image.max_pixels", self.max_pixels, "a positive number of pixels")
+        limit = 0 <= self.max_seconds <= 86_400
+        require(limit, "image.max_seconds", self.max_seconds, "0 (no limit) to 86400 seconds")
 
 
 @dataclass(frozen=True)

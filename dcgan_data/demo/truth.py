@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from dcgan_data.demo.plant import KINDS, PlantedCopy
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import write_json
+from dcgan_data.formats.plain import build, read_object
 
 TRUTH = "truth.json"
 _SCHEMA_VERSION = 1  # raised when the same parameters no longer give the same images
@@ -86,15 +86,14 @@ def load_truth(path: Path) -> DemoTruth:
     """
     source = path / TRUTH
     try:
-        raw = json.loads(source.read_text(encoding="utf-8"))
+        raw = read_object(source)
         version = raw["schema_version"]
         if version != _SCHEMA_VERSION:
             raise BadInput(
                 f"{source}: schema version {version}, this program reads {_SCHEMA_VERSION}; "
                 "draw the demo set again"
             )
-        copies = {key: PlantedCopy(**copy) for key, copy in raw["copies"].items()}
-        return DemoTruth(int(raw["count"]), int(raw["seed"]), float(raw["copy_share"]), copies)
+        return build(DemoTruth, raw)
     except (FileNotFoundError, NotADirectoryError):
         raise BadInput(f"{path}: not a demo set, it has no {TRUTH}; 'dcgan-data demo' draws one") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dcgan_data.errors import BadInput
 from dcgan_data.evaluate.place import Place
 from dcgan_data.formats.atomic import write_json
+from dcgan_data.formats.plain import build, checked, read_object
 
 _ENDING = ".figure.json"
 
@@ -46,16 +47,16 @@ def read_figure(place: Place) -> Figure | None:
     """
     path = place.file(_ENDING)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_object(path)
         if place.trained and stored["weights"] != place.trained.sha256:
             return None
-        figure = Figure(**stored["figure"])
-        figure = replace(
-            figure,
-            pictures=tuple(place.directory / name for name in figure.pictures),
-            numbers=tuple(tuple(map(str, line)) for line in figure.numbers),
-            warnings=tuple(map(str, figure.warnings)),
-        )
+        raw = checked(dict[str, Any], stored["figure"], "figure")
+        names = checked(list[str], raw["pictures"], "pictures")
+        pictures = tuple(place.directory / name for name in names)
+        around = place.directory.resolve().parent
+        if strange := [picture for picture in pictures if not picture.resolve().is_relative_to(around)]:
+            raise ValueError(f"{strange[0]} is no picture of this model")
+        figure = replace(build(Figure, {**raw, "pictures": ()}), pictures=pictures)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError) as error:

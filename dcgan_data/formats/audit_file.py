@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import write_json
+from dcgan_data.formats.plain import build, read_json
 from dcgan_data.formats.staging import REPORT
 
 AUDIT = "audit.json"
@@ -121,22 +121,17 @@ def read_audit(out: Path) -> AuditResult | None:
     remedy = "run 'dcgan-data audit' again"
     raw = _read(path, AUDIT_FORMAT, AUDIT_VERSION, "audit", remedy)
     try:
-        values = {field.name: raw[field.name] for field in fields(AuditResult)}
-        values["overall"] = _line(raw["overall"])
-        values["bands"] = tuple(_line(line) for line in raw["bands"])
-        values["wrong"] = tuple(Verdict(**entry) for entry in raw["wrong"])
-        values["notes"] = tuple(str(note) for note in raw["notes"])
-        return AuditResult(**values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadInput(f"{path}: damaged ({_what(error)}); {remedy}") from None
+        return build(AuditResult, raw)
+    except ValueError as error:
+        raise BadInput(f"{path}: damaged ({error}); {remedy}") from None
 
 
 def _read(path: Path, expected: str, version: int, what: str, remedy: str) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; {remedy}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadInput(f"{path}: not a JSON file ({error}); {remedy}") from None
     found = raw.get("format") if isinstance(raw, dict) else None
     if found != expected:
@@ -160,11 +155,6 @@ def _verdict(entry: dict[str, Any]) -> Verdict:
     if word not in (SAME, DIFFERENT):
         raise ValueError(f"verdict is {word!r}, neither {SAME!r} nor {DIFFERENT!r}")
     return Verdict(_typed(entry, "key", str), part, _typed(entry, "duplicate_of", str), word)
-
-
-def _line(raw: dict[str, Any]) -> AuditLine:
-    interval = raw["interval"]
-    return AuditLine(**{**raw, "interval": interval and (float(interval[0]), float(interval[1]))})
 
 
 def _what(error: Exception) -> str:

@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import atomic_path
+from dcgan_data.formats.plain import checked, parse_json
 
 _NOTES = "dcgan_data"  # one key: safetensors does not keep the order of several
 
@@ -28,8 +29,11 @@ def read_autoencoder(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     """The arrays and notes that were written; BadInput if the file is missing or damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
-            notes: dict[str, Any] = json.loads(file.metadata()[_NOTES])
-            return {name: file.get_tensor(name) for name in file.keys()}, notes  # noqa: SIM118 (no dict)
+            notes = checked(dict[str, Any], parse_json(file.metadata()[_NOTES]), "its header")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+            raise ValueError("numbers that are not finite")
+        return tensors, notes
     except FileNotFoundError:
         raise BadInput(f"{path}: missing; run 'dcgan-data dedup {path.parent}' to fit it") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+import re
+import stat
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import write_json
 from dcgan_data.formats.manifest import Counts
+from dcgan_data.formats.plain import build, checked, read_object
 from dcgan_data.formats.shards import FileStamp, stamp_file
 
 SCHEMA_VERSION = 3
 INDEX, MANIFEST, PAIRS = "dataset.json", "manifest.parquet", "duplicates.parquet"
 AUTOENCODER, IMAGES = "autoencoder.safetensors", "images"
 SOURCE_INDEX = ".source_index.npz"
+INDEX_COPY = ".dataset.json"
+"""What ``dataset.json`` says, but for the timings, with a hash of its own: to put that back from."""
+STAGING = ".staging"
+"""What an unfinished run works on: see ``formats.staging``."""
+_NAMES = re.compile(r"images/\d{5,8}\.npy|manifest\.parquet|duplicates\.parquet|autoencoder\.safetensors")
 REMEDY = "run the command that made the set again with --overwrite"
+
+_OF_SOURCE = {"kind": str, "path": str, "records": int, "fingerprint": str, "passed_over": dict[str, int]}
+"""What is read of ``source``."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +67,35 @@ class DatasetInfo:
 
 def check_stamp(out: Path, name: str, info: DatasetInfo) -> None:
     """BadInput unless a file of the set has the size and hash that the index says."""
+    wrong = stamp_problem(out, name, info)
+    if wrong:
+        raise BadInput(f"{out / name}: {wrong}; {repair_remedy(out)}")
+
+
+def stamp_problem(out: Path, name: str, info: DatasetInfo) -> str:
+    """What is wrong with a file of the set, held against the index; empty if nothing is."""
     path, expected = out / name, info.files.get(name)
     if expected is None:
-        raise BadInput(f"{out / INDEX}: does not list {name}; {REMEDY}")
+        return f"{INDEX} does not list it"
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            return f"is {_kind_of_file(status.st_mode)}, but {INDEX} lists it as a file"
+        if status.st_size != expected.bytes:
+            return f"{status.st_size} bytes, {INDEX} says {expected.bytes}"
         found = stamp_file(path)
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}, but dataset.json lists it; {REMEDY}") from None
-    if found.bytes != expected.bytes:
-        raise BadInput(f"{path}: {found.bytes} bytes, dataset.json says {expected.bytes}; {REMEDY}")
-    if found.sha256 != expected.sha256:
-        raise BadInput(f"{path}: its bytes were changed (sha256 differs from dataset.json); {REMEDY}")
+        return f"{error.strerror}, but {INDEX} lists it"
+    return "" if found == expected else f"its bytes were changed (sha256 differs from {INDEX})"
+
+
+def repair_remedy(out: Path) -> str:
+    """What to do about a file that is not as the index says."""
+    return f"'dcgan-data verify {out} --repair' rebuilds it"
+
+
+def _kind_of_file(mode: int) -> str:
+    return "a directory" if stat.S_ISDIR(mode) else "a pipe or a device"
 
 
 def shard_name(shard: int) -> str:
@@ -75,31 +104,80 @@ def shard_name(shard: int) -> str:
 
 
 def write_info(out: Path, info: DatasetInfo) -> None:
-    """Write ``dataset.json`` atomically."""
-    write_json(out / INDEX, {**asdict(info), "content_sha256": info.content_sha256})
+    """Write ``dataset.json`` atomically, and before it its copy."""
+    values = {**asdict(info), "content_sha256": info.content_sha256}
+    lasting = {name: value for name, value in values.items() if name != "timings"}
+    write_json(out / INDEX_COPY, {"index": lasting, "sha256": _hash_of(lasting)})
+    write_json(out / INDEX, values)
 
 
 def read_info(out: Path) -> DatasetInfo:
     """Read and check ``dataset.json``; BadInput says what the directory is instead of a prepared set."""
     path = out / INDEX
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        version = raw["schema_version"]
-        if version != SCHEMA_VERSION:
-            raise BadInput(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}; {REMEDY}")
-        known = {field.name: raw[field.name] for field in fields(DatasetInfo)}
-        known["counts"] = Counts(**raw["counts"])
-        known["files"] = {name: FileStamp(**stamp) for name, stamp in raw["files"].items()}
-        return DatasetInfo(**known)
+        return _info_from(path, read_object(path))
     except (FileNotFoundError, NotADirectoryError):
         raise BadInput(_not_a_set(out)) from None
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError) as error:
-        raise BadInput(f"{path}: damaged ({type(error).__name__}: {error}); rebuild the set") from None
+        remedy = _put_back(out) if _can_be_put_back(out) else "rebuild the set"
+        raise BadInput(f"{path}: damaged ({type(error).__name__}: {error}); {remedy}") from None
+
+
+def read_index_copy(out: Path) -> DatasetInfo | None:
+    """What ``dataset.json`` said when it was written, without timings; None if its copy is not whole."""
+    lasting = _read_lasting(out)
+    return None if lasting is None else _info_from(out / INDEX_COPY, {**lasting, "timings": {}})
+
+
+def index_was_changed(out: Path) -> bool:
+    """Whether a readable ``dataset.json`` says something else than its copy, which is whole."""
+    lasting = _read_lasting(out)
+    raw = read_object(out / INDEX)
+    return lasting is not None and {**raw, "timings": None} != {**lasting, "timings": None}
+
+
+def _read_lasting(out: Path) -> dict[str, Any] | None:
+    try:
+        stored = read_object(out / INDEX_COPY)
+        lasting: dict[str, Any] = stored["index"]
+        return lasting if stored["sha256"] == _hash_of(lasting) else None
+    except (ValueError, KeyError, TypeError, OSError):
+        return None
+
+
+def _info_from(path: Path, raw: dict[str, Any]) -> DatasetInfo:
+    version = raw["schema_version"]
+    if version != SCHEMA_VERSION:
+        raise BadInput(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}; {REMEDY}")
+    info = build(DatasetInfo, raw)
+    for name, kind in _OF_SOURCE.items():
+        checked(kind, info.source.get(name), f"source.{name}")
+    if not 1 <= info.image_size < 1 << 16 or min(info.shard_rows, default=0) < 0:
+        raise ValueError(f"images of {info.image_size} px in shards of {info.shard_rows!r:.60}")
+    strange = [name for name in info.files if not _NAMES.fullmatch(name)]
+    if strange:  # it would be read, and written by a repair, wherever that is
+        raise ValueError(f"lists {strange[0]!r}, which no set has")
+    return info
+
+
+def _hash_of(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _can_be_put_back(out: Path) -> bool:
+    """Whether the index was lost, not removed by a run that is not finished."""
+    return not (out / STAGING).exists() and _read_lasting(out) is not None
+
+
+def _put_back(out: Path) -> str:
+    return f"'dcgan-data verify {out} --repair' puts it back"
 
 
 def _not_a_set(out: Path) -> str:
     if not out.is_dir():
         return f"{out}: no such directory; 'dcgan-data dedup SRC --out {out}' makes a prepared set"
+    if _can_be_put_back(out):
+        return f"{out}: its {INDEX} is missing; {_put_back(out)}"
     if (out / IMAGES).is_dir():
         return (
             f"{out}: unfinished, it has no {INDEX}; run the command that was making it again to complete it"

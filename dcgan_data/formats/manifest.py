@@ -163,5 +163,5 @@ def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) 
             return file.read(columns=columns, use_threads=False)
     except FileNotFoundError:
         raise BadInput(f"{path}: missing") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise BadInput(f"{path}: not a readable parquet file ({error})") from None

@@ -6,23 +6,28 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as csv
-import pyarrow.parquet as pq
 
 from dcgan_data.errors import BadRequest
+from dcgan_data.formats.manifest import open_parquet
 
 
 def read_preferences(path: Path, column: str) -> pa.Table:
     """``key`` as text, and ``column`` as ``value``, float64; BadRequest if the file has them not."""
     try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
+        table = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
         missing = {"key", column} - set(table.column_names)
         if missing:
             raise BadRequest(f"--keep: {path} has no column {' and '.join(sorted(missing))}")
         return pa.table({"key": table["key"].cast(pa.string()), "value": table[column].cast(pa.float64())})
     except FileNotFoundError:
         raise BadRequest(f"--keep: {path}: no such file; expected best, first or FILE:COLUMN") from None
-    except (pa.ArrowException, KeyError, OSError) as error:
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
         raise BadRequest(f"--keep: {path}: {column} is not a column of numbers ({error})") from None
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    with open_parquet(path) as file:
+        return file.read()
 
 
 def _read_csv(path: Path) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dcgan_data.formats.dataset import MANIFEST, DatasetInfo, check_stamp, read_info, shard_name
-from dcgan_data.formats.manifest import DUPLICATE, KEPT, MANIFEST_SCHEMA, read_table
+from dcgan_data.formats.manifest import (
+    DUPLICATE,
+    KEPT,
+    MANIFEST_SCHEMA,
+    RECORD_SCHEMA,
+    REJECTED,
+    read_table,
+)
 from dcgan_data.formats.shards import open_shard
 
 
@@ -61,6 +69,17 @@ class PreparedSet:
     def manifest(self, columns: list[str] | None = None) -> pa.Table:
         """The manifest, or some of its columns, in source order."""
         return read_table(self.path / MANIFEST, MANIFEST_SCHEMA, columns)
+
+    def records_by_shard(self) -> list[pa.Table]:
+        """The manifest, cut into its shards, with every removal undone: RECORD_SCHEMA."""
+        table = self.manifest(RECORD_SCHEMA.names)
+        status = pc.if_else(pc.equal(table["status"], REJECTED), REJECTED, KEPT)
+        table = table.set_column(
+            table.schema.get_field_index("status"), RECORD_SCHEMA.field("status"), status
+        )
+        table = table.cast(RECORD_SCHEMA)
+        starts = np.searchsorted(table["shard"].to_numpy(), range(len(self.info.shard_rows) + 1))
+        return [table.slice(start, end - start) for start, end in pairwise(starts.tolist())]
 
     def shards(self) -> list[np.ndarray]:
         """All shards as read-only memory maps, uint8 (n, S, S, 3)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import BinaryIO
 import numpy as np
 
 from dcgan_data.errors import BadInput
+from dcgan_data.formats.arrays import read_array
+
+NOT_DAMAGE = frozenset((errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EIO))
+"""What the system says that is no fault of a file's contents: nobody should make a set anew for it."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,12 @@ def open_shard(path: Path, rows: int, image_size: int) -> np.ndarray:
     """
     expected = (rows, image_size, image_size, 3)
     try:
-        images: np.ndarray = np.load(path, mmap_mode="r" if rows else None, allow_pickle=False)
+        images = read_array(path, mapped=True)
     except FileNotFoundError:
         raise BadInput(f"{path}: missing; {_REBUILD}") from None
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in NOT_DAMAGE:
+            raise
         raise BadInput(f"{path}: not a readable shard ({error}); {_REBUILD}") from None
     if images.shape != expected or images.dtype != np.uint8:
         found = f"{images.dtype} {images.shape}"

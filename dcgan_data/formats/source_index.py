@@ -5,13 +5,14 @@ It lies in the prepared set, never beside the user's data, and can be lost witho
 
 from __future__ import annotations
 
-import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dcgan_data.formats.arrays import DAMAGE
 from dcgan_data.formats.atomic import atomic_path
 from dcgan_data.formats.dataset import SOURCE_INDEX
 
@@ -22,7 +23,7 @@ def read_source_index(out: Path) -> dict[str, np.ndarray] | None:
         # Opened here: numpy leaves a file open that turns out to be damaged.
         with (out / SOURCE_INDEX).open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except (OSError, zlib.error, NotImplementedError, RuntimeError, *DAMAGE):
         return None
 
 

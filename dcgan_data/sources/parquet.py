@@ -111,8 +111,8 @@ class ParquetShard:
         try:
             images = list(_images(batch.column(self.columns.image)))
             labels = _labels(batch.column(self.columns.label)) if self.columns.label else [None] * len(batch)
-        except pa.ArrowException as error:  # numbers of a dictionary that has no such entry
-            reason = _one_line(error)
+        except pa.ArrowException as damage:  # numbers of a dictionary that has no such entry
+            reason = _one_line(damage)
             raise BadInput(f"{self.file}: damaged (row {number}: {reason}); fetch or copy it again") from None
         for row, ((data, why), label) in enumerate(zip(images, labels, strict=True), number):
             yield Record(f"{self.prefix}{row:08d}", data, why, label)

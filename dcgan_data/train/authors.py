@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.formats.arrays import read_array
 from dcgan_data.train.config import LATENT
 from dcgan_data.train.model_file import SUFFIX, save_model
 from dcgan_data.train.models import BASE_SIZE, IMAGE_SIZES, Discriminator, Generator, ModelShape, build
@@ -123,9 +124,8 @@ def _read_array(path: Path) -> np.ndarray:
     try:
         if not path.read_bytes().startswith(_MAGIC):
             raise ValueError("no numpy array")
-        # Mapped: the file must be as long as its header says before memory is taken.
-        values = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError, OverflowError) as error:
+        values = read_array(path)
+    except (OSError, ValueError) as error:
         raise BadInput(f"{path}: damaged ({error}); copy it again") from None
     if values.dtype != np.float32 or not values.size or not np.isfinite(values).all():
         raise BadInput(f"{path}: {values.dtype} of shape {values.shape}, expected finite float32 numbers")

@@ -12,7 +12,6 @@ checkpoints/000500/
 from __future__ import annotations
 
 import errno
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -28,8 +27,10 @@ from torch import Tensor, nn
 
 from dcgan_data.errors import BadInput, TrainingStopped
 from dcgan_data.formats.atomic import TEMPORARY_SUFFIX, atomic_path, flush_to_disk, write_json
+from dcgan_data.formats.plain import build as build_checked
+from dcgan_data.formats.plain import read_object
 from dcgan_data.train.game import TrainState
-from dcgan_data.train.models import Discriminator, Generator, ModelShape, Network, build
+from dcgan_data.train.models import Discriminator, Generator, ModelShape, Network, build, check_bytes
 from dcgan_data.train.norm import Statistics, set_standing
 from dcgan_data.train.seeds import Stream, torch_rng
 
@@ -140,8 +141,9 @@ def load_checkpoint(checkpoint: Path, state: TrainState) -> Facts:
 
 def load_network(checkpoint: Path, network: type[Network], shape: ModelShape) -> Network:
     """The saved generator or discriminator, on the CPU; BadInput if its file is damaged or does not fit."""
-    model = build(network, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
     with _damage_is_bad_input(checkpoint):
+        check_bytes(checkpoint / _WEIGHTS[network], network, shape)
+        model = build(network, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
         model.load_state_dict(st.load_file(checkpoint / _WEIGHTS[network]))
     return model
 
@@ -149,9 +151,10 @@ def load_network(checkpoint: Path, network: type[Network], shape: ModelShape) ->
 def load_drawing_generator(checkpoint: Path, shape: ModelShape) -> Generator:
     """The generator that samples come from, on the CPU: the moving average if there is one, with
     standing statistics. BadInput if a file is damaged or does not fit."""
-    model = build(Generator, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
     with _damage_is_bad_input(checkpoint):
         average = checkpoint / _AVERAGE
+        check_bytes(checkpoint / GENERATOR, Generator, shape)
+        model = build(Generator, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
         model.load_state_dict(st.load_file(average if average.exists() else checkpoint / GENERATOR))
         tensors = st.load_file(checkpoint / _STANDING)
         names = {name.rpartition(".")[0] for name in tensors}
@@ -202,11 +205,10 @@ def _load_adam(adam: torch.optim.Adam, prefix: str, model: nn.Module, tensors: d
 
 
 def _read_facts(checkpoint: Path) -> Facts:
-    values = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    values = read_object(checkpoint / _STATE)
     if values["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema version {values['schema_version']}, this program reads {SCHEMA_VERSION}")
-    facts = Facts(**values)
-    return Facts(**{**vars(facts), "step": int(facts.step), "seconds": float(facts.seconds)})
+    return build_checked(Facts, values)
 
 
 def _peek(checkpoint: Path) -> Facts | None:

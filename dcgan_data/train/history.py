@@ -6,7 +6,6 @@ from a memory map, without reading what lies between; only the rare lines with a
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 from collections.abc import Iterator
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from dcgan_data.formats.plain import parse_json
 
 MOST_LINES = 8_000
 """Lines of metrics.jsonl that are read; evenly spread if there are more."""
@@ -125,7 +126,7 @@ def _line_at(data: mmap.mmap, place: int) -> tuple[int, bytes]:
 def _row(line: bytes) -> dict[str, Any] | None:
     """The object of a line; None if it is damaged, for example cut short when the run was killed."""
     try:
-        row = json.loads(line)
+        row = parse_json(line)
     except ValueError:
         return None
     whole = isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] >= 0

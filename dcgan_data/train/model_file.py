@@ -16,7 +16,9 @@ from torch import Tensor
 
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.atomic import atomic_path
-from dcgan_data.train.models import Discriminator, Generator, ModelShape, Network, build
+from dcgan_data.formats.plain import build as build_checked
+from dcgan_data.formats.plain import parse_json
+from dcgan_data.train.models import Discriminator, Generator, ModelShape, Network, build, check_bytes
 from dcgan_data.train.norm import Statistics, set_standing
 from dcgan_data.train.seeds import Stream, torch_rng
 
@@ -59,8 +61,7 @@ def read_shape(path: Path) -> ModelShape:
                 )
             if about["version"] != _VERSION:
                 raise BadInput(f"{path}: version {about['version']}, this program reads {_VERSION}")
-            values = json.loads(about["shape"])
-        return ModelShape(**{**values, "generator_channels": tuple(values["generator_channels"])})
+            return build_checked(ModelShape, parse_json(about["shape"]))
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file; give a run directory, or a model's file") from None
     except _DAMAGE as error:
@@ -69,12 +70,13 @@ def read_shape(path: Path) -> ModelShape:
 
 def load_file_network(path: Path, network: type[Network], shape: ModelShape) -> Network:
     """A network of the file, on the CPU, a generator with standing statistics; BadInput if it is damaged."""
-    model = build(network, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
     try:
         tensors = st.load_file(path)
         weights = _named(tensors, _PREFIX[network])
         if not weights:
             raise BadInput(f"{path}: holds no {network.__name__.lower()}, which is needed here")
+        check_bytes(path, network, shape)
+        model = build(network, shape, torch_rng(0, Stream.GENERATOR_WEIGHTS))
         model.load_state_dict(weights)
         if isinstance(model, Generator):
             found = _named(tensors, _STANDING)

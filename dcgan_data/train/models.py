@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -73,6 +74,8 @@ class ModelShape:
         for name, allowed in (("image_size", IMAGE_SIZES), ("layers", LAYERS), ("latent", LATENT)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)}: must be one of {allowed}")
+        if min(self.width, self.z_dim, *self.generator_channels) < 1:
+            raise ValueError(f"width={self.width}, z_dim={self.z_dim}: must be 1 or more")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any], image_size: int) -> ModelShape:
@@ -194,6 +197,18 @@ def build(network: type[Network], shape: ModelShape, rng: torch.Generator) -> Ne
     if network is Discriminator and shape.spectral_norm:
         _limit_singular_values(model, rng)
     return model
+
+
+_SPARE_BYTES = 1 << 26
+"""So much may be taken in vain: then the tensors' shapes say better what is wrong."""
+
+
+def check_bytes(path: Path, network: type[Network], shape: ModelShape) -> None:
+    """ValueError if a file is too small for the weights of such a network, before memory is taken."""
+    with torch.device("meta"):
+        needed = sum(weights.numel() * weights.element_size() for weights in network(shape).parameters())
+    if needed > path.stat().st_size + _SPARE_BYTES:
+        raise ValueError(f"{path.name} is too small for the {needed:,} bytes of weights of such a model")
 
 
 @torch.no_grad()

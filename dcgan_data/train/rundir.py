@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from typing import Any
 from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.formats.atomic import atomic_path, write_json
 from dcgan_data.formats.lock import LOCK
+from dcgan_data.formats.plain import build, parse_json, read_object
 from dcgan_data.train.config import TrainConfig
 from dcgan_data.train.data import ImageSource
 from dcgan_data.train.models import ModelShape
@@ -185,14 +186,14 @@ class RunDirectory:
     def read(self) -> RunRecord:
         """Read and check config.json; BadInput if this is not a run directory or the file is damaged."""
         try:
-            raw = json.loads(self.config.read_text(encoding="utf-8"))
+            raw = read_object(self.config)
             if "kind" in raw:
                 kind = raw["kind"]
                 raise BadInput(f"{self.path}: a run of another kind, {kind}, which this command cannot use")
             if raw["schema_version"] != SCHEMA_VERSION:
                 found = raw["schema_version"]
                 raise BadInput(f"{self.config}: schema version {found}, this program reads {SCHEMA_VERSION}")
-            record = RunRecord(**{field.name: raw[field.name] for field in fields(RunRecord)})
+            record = build(RunRecord, raw)
             record = replace(record, config={**_ADDED, **record.config})
             _ = record.shape, record.batch_size  # a record without them fails here, not in its reader
             return record
@@ -236,8 +237,8 @@ class RunDirectory:
         """The lines of events.jsonl."""
         if not self.events.exists():
             return []
-        lines = self.events.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if _is_json(line)]
+        lines = self.events.read_text(encoding="utf-8", errors="replace").splitlines()
+        return [parse_json(line) for line in lines if _is_json(line)]
 
     def return_to(self, step: int, *, keep_events: bool = False) -> None:
         """Drop what was written after ``step``, which is about to be trained again."""
@@ -257,7 +258,7 @@ def _append(path: Path, line: dict[str, Any]) -> None:
 def _truncate(path: Path, step: int) -> None:
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as lines, atomic_path(path) as temporary:
+    with path.open(encoding="utf-8", errors="replace") as lines, atomic_path(path) as temporary:
         temporary.write_text("".join(line for line in lines if _is_until(step, line)), encoding="utf-8")
 
 
@@ -267,8 +268,8 @@ def _is_json(line: str) -> bool:
 
 def _is_until(step: int, line: str) -> bool:
     try:
-        return bool(json.loads(line)["step"] <= step)
-    except ValueError:
+        return bool(parse_json(line)["step"] <= step)
+    except (ValueError, KeyError, TypeError):
         return False  # cut short when the run was killed
 
 

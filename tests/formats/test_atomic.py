@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import stat
@@ -120,3 +121,11 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_with_the_file_and_not_its_temporary_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught:
+        with atomic_path(tmp_path / "which_file"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "which_file")
+    assert list(tmp_path.iterdir()) == []

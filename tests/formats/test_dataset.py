@@ -12,9 +12,12 @@ import pytest
 from dcgan_data.errors import BadInput
 from dcgan_data.formats.dataset import (
     INDEX,
+    INDEX_COPY,
     REMEDY,
     SCHEMA_VERSION,
     DatasetInfo,
+    index_was_changed,
+    read_index_copy,
     read_info,
     shard_name,
     write_info,
@@ -24,7 +27,7 @@ from dcgan_data.formats.shards import FileStamp
 
 INFO = DatasetInfo(
     recipe={"seed": 0, "image": {"size": 32}},
-    source={"kind": "folder", "path": "/photos", "records": 5},
+    source={"kind": "folder", "path": "/photos", "records": 5, "fingerprint": "ab", "passed_over": {}},
     image_size=32,
     shard_rows=[2, 1],
     counts=Counts(read=5, kept=2, duplicate=1, rejected=2),
@@ -132,7 +135,48 @@ def test_damaged_values(tmp_path: Path, changes: dict[str, Any]) -> None:
     change(tmp_path, **changes)
     text = message(tmp_path)
     assert text.startswith(f"{tmp_path}/dataset.json: damaged (")
-    assert text.endswith("); rebuild the set")
+    assert text.endswith(f"); 'dcgan-data verify {tmp_path} --repair' puts it back")
+    (tmp_path / INDEX_COPY).unlink()
+    assert message(tmp_path).endswith("); rebuild the set")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../notes.txt", "images/../../x.npy", "images/1.npy", ""])
+def test_a_file_that_no_set_has(tmp_path: Path, name: str) -> None:
+    change(tmp_path, files={name: {"bytes": 1, "sha256": "ab"}})
+    assert f"damaged (ValueError: lists {name!r}, which no set has)" in message(tmp_path)
+
+
+def test_the_copy_says_the_same_without_timings(tmp_path: Path) -> None:
+    write_info(tmp_path, INFO)
+    assert read_index_copy(tmp_path) == dataclasses.replace(INFO, timings={})
+    assert not index_was_changed(tmp_path)
+    change(tmp_path, timings={"prepare": 9.0})
+    assert not index_was_changed(tmp_path)
+    change(tmp_path, source={"path": "/elsewhere"})
+    assert index_was_changed(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"index": {}, "sha256": "ab"}', '{"index": 3}'])
+def test_a_copy_that_is_damaged_counts_for_nothing(tmp_path: Path, text: str) -> None:
+    change(tmp_path, source={"path": "/elsewhere"})
+    (tmp_path / INDEX_COPY).write_text(text)
+    assert read_index_copy(tmp_path) is None
+    assert not index_was_changed(tmp_path)
+
+
+def test_a_copy_with_a_flipped_digit_counts_for_nothing(tmp_path: Path) -> None:
+    write_info(tmp_path, INFO)
+    text = (tmp_path / INDEX_COPY).read_text()
+    (tmp_path / INDEX_COPY).write_text(text.replace('"image_size": 32', '"image_size": 33'))
+    assert read_index_copy(tmp_path) is None
+
+
+def test_a_lost_index(tmp_path: Path) -> None:
+    write_info(tmp_path, INFO)
+    (tmp_path / INDEX).unlink()
+    assert message(tmp_path) == (
+        f"{tmp_path}: its dataset.json is missing; 'dcgan-data verify {tmp_path} --repair' puts it back"
+    )
 
 
 def test_not_text(tmp_path: Path) -> None:

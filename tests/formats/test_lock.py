@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -53,6 +55,25 @@ def test_released_after_the_block_even_if_it_fails(tmp_path: Path) -> None:
             raise ValueError("inside")
     with filelock.FileLock(tmp_path / LOCK, timeout=0):
         pass
+
+
+@pytest.mark.parametrize("away", [shutil.rmtree, lambda out: out.rename(out.with_name("elsewhere"))])
+def test_a_directory_that_is_taken_away(tmp_path: Path, away: Callable[[Path], object]) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(BadRequest) as caught:
+        with locked(out, "--out"):
+            away(out)
+            (out / "images").mkdir()
+    assert str(caught.value) == (
+        f"{out}: was removed or renamed while this run worked on it; put it back, or remove what is "
+        "there now, and give the same command again"
+    )
+
+
+def test_an_error_in_a_directory_that_is_there_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="missing"):
+        with locked(tmp_path, "--out"):
+            (tmp_path / "missing").read_bytes()
 
 
 def test_the_directory_is_made(tmp_path: Path) -> None:

@@ -53,5 +53,8 @@ def test_open_and_manifest_say_what_is_missing(copied_set: Path) -> None:
     ):
         PreparedSet.open(copied_set).rows()
     (copied_set / "dataset.json").unlink()
+    with pytest.raises(BadInput, match=r"its dataset\.json is missing; 'dcgan-data verify .* --repair' puts"):
+        PreparedSet.open(copied_set).rows()
+    (copied_set / ".dataset.json").unlink()
     with pytest.raises(BadInput, match=r"unfinished, it has no dataset\.json"):
         PreparedSet.open(copied_set)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,20 @@ REMEDY = "run the command that made the set again with --overwrite to rebuild it
 
 def test_missing_shard(tmp_path: Path) -> None:
     assert message(tmp_path / "0.npy") == f"{tmp_path}/0.npy: missing; {REMEDY}"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
+def test_what_is_no_damage_is_not_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Else a person is told to make the set again."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        open_shard(tmp_path / "0.npy", 1, 6)
 
 
 @pytest.mark.parametrize("cut", [0, 5, 100, 200, -1])

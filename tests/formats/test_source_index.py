@@ -61,7 +61,7 @@ def test_a_run_keeps_it_and_the_next_one_needs_no_walk(
     assert (out / SOURCE_INDEX).exists() and SOURCE_INDEX not in info.files
     assert [path.name for path in archive.parent.iterdir()] == ["all.tar"], "nothing beside the user's data"
 
-    def walk(_: Path) -> None:
+    def walk(*_: object) -> None:
         raise AssertionError("walked again")
 
     monkeypatch.setattr(tar.TarSource, "walk", staticmethod(walk))

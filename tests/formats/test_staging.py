@@ -48,10 +48,15 @@ def test_records_carry_the_stamp_of_their_pixels(tmp_path: Path) -> None:
 def test_remove_clears_the_state_and_the_leftovers_of_a_kill(tmp_path: Path) -> None:
     staging = Staging(tmp_path)
     staging.write_plan({})
-    for name in ("images/00000.npy", "images/00001.npy.tmp", "manifest.parquet.tmp", "report/index.html.tmp"):
+    for name in (
+        "images/00000.npy",
+        "images/00001.npy.0123abcd.tmp",
+        "manifest.parquet.00000000.tmp",
+        "report/index.html.ffffffff.tmp",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"1")
-    users = {"mine.tmp", "images/mine.npy.tmp", "more/mine.tmp"}
+    users = {"mine.tmp", "manifest.parquet.tmp", "images/mine.npy.0123abcd.tmp", "more/mine.tmp"}
     for name in users:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"1")
@@ -74,7 +79,7 @@ def test_remove_own_files_leaves_a_users_files(copied_set: Path) -> None:
         (copied_set / name).parent.mkdir(exist_ok=True)
         (copied_set / name).write_text("mine")
     Staging(copied_set).write_plan({})
-    (copied_set / "images" / "00003.npy.tmp").write_bytes(b"1")
+    (copied_set / "images" / "00003.npy.0123abcd.tmp").write_bytes(b"1")
     remove_own_files(copied_set)
     assert files_below(copied_set) - {".lock"} == users
 

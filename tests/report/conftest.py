@@ -101,7 +101,7 @@ def write_stars(
     removed = columns["status"].count("duplicate")
     info = DatasetInfo(
         recipe={"name": "stars"},
-        source={"kind": "folder", "path": "photos", "records": rows, "passed_over": {}},
+        source={"kind": "folder", "path": "photos", "records": rows, "fingerprint": "", "passed_over": {}},
         image_size=pixels.shape[1],
         shard_rows=[len(pixels)],
         counts=Counts(rows, pictured - removed, removed, rejected),

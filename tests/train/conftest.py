@@ -67,7 +67,7 @@ def _write_manifest(out: Path, kept: int) -> None:
 def _info(size: int, kept: int, files: dict[str, Any]) -> DatasetInfo:
     return DatasetInfo(
         recipe={},
-        source={},
+        source={"kind": "lsun", "path": "/", "records": 1, "fingerprint": "", "passed_over": {}},
         image_size=size,
         shard_rows=[kept + 1],
         counts=Counts(read=kept + 1, kept=kept, duplicate=1, rejected=0),

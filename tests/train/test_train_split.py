@@ -85,7 +85,7 @@ def info_of(out: Path, records: list[Row], shard_rows: list[int]) -> DatasetInfo
     of = [record["status"] for record in records]
     return DatasetInfo(
         recipe={},
-        source={},
+        source={"kind": "lsun", "path": "/", "records": 1, "fingerprint": "", "passed_over": {}},
         image_size=SIZE,
         shard_rows=shard_rows,
         counts=Counts(len(records), of.count(KEPT), of.count(DUPLICATE), of.count(REJECTED)),

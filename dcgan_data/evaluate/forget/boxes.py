@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from dcgan_data.errors import BadInput, BadRequest
+from dcgan_data.formats.plain import read_json
 from dcgan_data.train.models import Generator
 from dcgan_data.train.norm import BatchNorm
 from dcgan_data.train.trained import Trained
@@ -107,10 +107,10 @@ def check_boxes(path: Path, file: BoxFile, generator: Generator, trained: Traine
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = read_json(path)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; {_DRAW}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadInput(f"{path}: not a JSON file ({error}); {_DRAW}") from None
     if not isinstance(raw, dict) or raw.get("format") != BOXES_FORMAT:
         raise BadInput(f"{path}: not a file of boxes (no format {BOXES_FORMAT!r}); {_DRAW}")

@@ -32,6 +32,7 @@ from dcgan_data.evaluate.probe.supervised import (
 from dcgan_data.evaluate.probe.svhn_data import SvhnData, draw_labels
 from dcgan_data.evaluate.probe.svhn_seeds import Purpose, rng_of
 from dcgan_data.evaluate.probe.svhn_settings import SvhnSettings
+from dcgan_data.formats.plain import parse_json
 from dcgan_data.parallel import run_tasks
 from dcgan_data.reporter import Reporter
 from dcgan_data.train.models import ModelShape
@@ -134,7 +135,7 @@ def _read(file: Path, search: str) -> Iterator[tuple[int, Trial]]:
         return
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            values = json.loads(line)
+            values = parse_json(line)
             if values.pop("search") == search:
                 yield values["number"], _trial_of(values)
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.formats.atomic import write_json
+from dcgan_data.formats.plain import build, read_object
 from dcgan_data.train.conditional.checkpoint import checkpoints_in, step_of
 from dcgan_data.train.conditional.models import ConditionalShape
 from dcgan_data.train.conditional.settings import ConditionalSettings
@@ -88,7 +88,7 @@ def write_record(run: RunDirectory, record: ConditionalRecord) -> None:
 def read_record(run: RunDirectory) -> ConditionalRecord:
     """Read and check config.json; BadInput if this is not a conditional run or the file is damaged."""
     try:
-        raw = json.loads(run.config.read_text(encoding="utf-8"))
+        raw = read_object(run.config)
         if raw.get("kind") != KIND:
             raise BadInput(
                 f"{run.path}: a run of another kind, not of the conditional MNIST model; "
@@ -97,7 +97,7 @@ def read_record(run: RunDirectory) -> ConditionalRecord:
         if raw["schema_version"] != SCHEMA_VERSION:
             found = raw["schema_version"]
             raise BadInput(f"{run.config}: schema version {found}, this program reads {SCHEMA_VERSION}")
-        record = ConditionalRecord(**{field.name: raw[field.name] for field in fields(ConditionalRecord)})
+        record = build(ConditionalRecord, raw)
         _ = record.shape, record.resolved(run)  # a record that lacks them fails here, not in its reader
         return record
     except (FileNotFoundError, NotADirectoryError):

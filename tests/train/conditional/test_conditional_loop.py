@@ -457,7 +457,7 @@ def test_what_is_no_conditional_run(tmp_path: Path, whole: Path) -> None:
     with pytest.raises(BadInput, match="a run of another kind, not of the conditional MNIST model"):
         open_conditional(tmp_path, "last", CPU)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(BadInput, match=r"config.json: damaged \(AttributeError"):
+    with pytest.raises(BadInput, match=r"config.json: damaged \(ValueError"):
         open_conditional(tmp_path, "last", CPU)
     record = json.loads((whole / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(record))
