@@ -8,7 +8,7 @@ OUT ?= out
 EXTRAS ?= dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format lsun faces bench clean
+.PHONY: help setup demo test faults lint check format lsun faces bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(READY)  ## Draw bedrooms, find the planted copies, train a DCGAN on the 
 
 test: $(READY)  ## Run the tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+faults: $(READY)  ## Kill it, fill the disk, damage its files, thousands of times, and write docs/faults.md (hours)
+	$(BIN)/python -m pytest -n auto --faults long --faults-table docs/faults.md tests/faults
 
 lint: $(READY)  ## Check format, style and types
 	$(BIN)/ruff format --check .

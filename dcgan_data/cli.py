@@ -29,7 +29,7 @@ from dcgan_data.cli_probe import probe_app
 from dcgan_data.cli_sets import sets_app
 from dcgan_data.cli_train import train_app
 from dcgan_data.console import ConsoleReporter
-from dcgan_data.errors import DcganDataError
+from dcgan_data.errors import DcganDataError, one_line
 
 _FULL_OR_FAILING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """What a disk says that is full, over a quota, read-only or failing: no bug of ours."""
@@ -50,11 +50,14 @@ class _Group(TyperGroup):
         except OSError as error:
             if error.errno in _FULL_OR_FAILING:
                 advice = "what is finished is kept: make room or mend it, and give the same command again"
+            elif error.errno in (errno.EMFILE, errno.ENFILE):
+                advice = "allow more open files ('ulimit -n 1024'), or use fewer --workers"
             elif error.errno in _OF_PATHS and error.filename:
                 advice = "mend it, or choose another path"
             else:
                 raise
-            print(f"error: {error.filename or 'writing'}: {error.strerror}; {advice}", file=sys.stderr)
+            where = error.filename or ("writing" if error.errno in _FULL_OR_FAILING else "opening a file")
+            print(one_line(f"error: {where}: {error.strerror}; {advice}"), file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt as interrupt:
             if os.environ.get("RANK", "0") == "0":

@@ -17,6 +17,7 @@ from dcgan_data.cli_options import (
     SeedOption,
     as_json_text,
     given,
+    local_path,
 )
 from dcgan_data.console import ConsoleReporter
 
@@ -34,7 +35,13 @@ def _switch(name: str, text: str) -> Any:
 @train_app.command()
 def train(
     prepared: Annotated[
-        Path | None, _option("A prepared set; only kept images are used (with --resume: the run's own)")
+        Path | None,
+        typer.Option(
+            parser=local_path,
+            metavar="PATH",
+            help="A prepared set; only kept images are used (with --resume: the run's own)",
+            show_default=False,
+        ),
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where to (default: runs/NAME OF THE SET)")] = None,
     preset: Annotated[str | None, _option("paper or fast, see below (default: paper)")] = None,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from dcgan_data.errors import one_line
 from dcgan_data.reporter import Stage
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class ConsoleReporter:
 
     def say(self, text: str) -> None:
         """Print one line."""
-        print(text, file=sys.stderr, flush=True)
+        print(one_line(text), file=sys.stderr, flush=True)
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:

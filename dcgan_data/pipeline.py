@@ -11,19 +11,18 @@ are if ``out`` is the same directory.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dcgan_data import deduplicate, prepare
+from dcgan_data.backends import parallel_backend
 from dcgan_data.cutting import cut_settings
 from dcgan_data.errors import BadInput, BadRequest, TooManyRejected
 from dcgan_data.formats.assemble import Decisions, write_manifest
@@ -39,16 +38,18 @@ from dcgan_data.formats.dataset import (
     write_info,
 )
 from dcgan_data.formats.lock import locked
-from dcgan_data.formats.manifest import KEPT, RECORD_SCHEMA, REJECTED
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
 from dcgan_data.formats.source_index import write_source_index
 from dcgan_data.formats.staging import Staging, is_set, remove_own_files
 from dcgan_data.ops.faces import UNWANTED
+from dcgan_data.parallel import deaths_told_to
 from dcgan_data.plan import Job, Plan, free_bytes, make_plan, recorded_inputs
+from dcgan_data.poisonous import TOO_SLOW
 from dcgan_data.recipe import differing_keys, recipe_from_dict
 from dcgan_data.report import write_report
 from dcgan_data.reporter import Reporter
+from dcgan_data.upload import upload_set
 from dcgan_data.versions import library_versions
 
 
@@ -62,15 +63,18 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
         from dcgan_data.device import resolve_device  # torch: only where it is needed
 
         resolve_device(job.device)  # before hours of decoding, not after
-    with locked(job.out, "--out"):
+    with locked(job.out, "--out"), deaths_told_to(reporter.say):
         was_set = is_set(job.out) if job.in_place or not job.overwrite else remove_own_files(job.out)
         if not was_set:
             _refuse_foreign_files(job.out)
         info = _finished(job, plan, reporter)
         if info is None:
             _check_disk(job.out, plan.disk_bytes, 0 if job.in_place else _present_bytes(job.out))
-            info = _make(job, plan, reporter)
-    _check_rejected(info, job)
+            with parallel_backend(job.backend, job.scheduler) as most:
+                info = _make(dataclasses.replace(job, workers=job.workers or most), plan, reporter)
+        _check_rejected(info, job)
+        if job.upload:
+            upload_set(job.out, job.upload, job.overwrite, reporter)
     return info
 
 
@@ -87,10 +91,23 @@ def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
     images = deduplicate.ImageSet(staging, rows, plan.recipe.image.size)
     decisions = None
     if plan.recipe.dedup.rule != "none" and any(rows):
-        run = deduplicate.Run(images, plan.recipe, job.workers, job.device, reporter, timings, plan.against)
+        run = deduplicate.Run(
+            images=images,
+            recipe=plan.recipe,
+            workers=job.workers,
+            device=job.device,
+            reporter=reporter,
+            timings=timings,
+            against=plan.against,
+            memory=job.memory,
+        )
         decisions = deduplicate.deduplicate(run)
-    info = _finish(plan, images, decisions, timings)
-    write_report(job.out)
+    with reporter.stage("write", shards, "shards") as stage:
+        info = _finish(plan, images, decisions, timings)
+        stage.advance(shards)
+    with reporter.stage("report", len(images), "images") as stage:
+        write_report(job.out)
+        stage.advance(len(images))
     staging.remove()
     return info
 
@@ -130,12 +147,13 @@ def _stage_records(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -
     if plan.shards:
         settings = cut_settings(plan.recipe)
         with reporter.stage("decode", plan.source["records"], "images") as stage:
-            for done in prepare.prepare(plan.shards, settings, job.out, job.workers):
+            limit = plan.recipe.image.max_seconds
+            for done in prepare.prepare(plan.shards, settings, job.out, job.workers, limit):
                 stage.advance(done)
         return len(plan.shards)
     if plan.prepared is None or job.in_place:
         return len(list(staging.path.glob("records/*.parquet")))
-    rows = _rows_by_shard(plan.prepared)
+    rows = plan.prepared.records_by_shard()
     with reporter.stage("copy", sum(plan.prepared.info.shard_rows), "images") as stage:
         for shard, count in enumerate(plan.prepared.info.shard_rows):
             if not prepare.shard_is_done(staging, shard):
@@ -189,6 +207,9 @@ def _finished(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo | None:
     made = Plan(recipe_from_dict(info.recipe), info.source, [], None, 0, None, recorded_inputs(info))
     there = made.identity()
     differing = differing_keys(there, plan.identity())
+    if TOO_SLOW in info.rejected:  # a limit that was reached is not the same as another
+        limits = [{"max_seconds": of.recipe.image.max_seconds} for of in (made, plan)]
+        differing += differing_keys(limits[0], limits[1], "recipe.image.")
     if not differing:
         if Staging(job.out).path.exists():  # killed between the index and the clean-up
             write_report(job.out)
@@ -218,7 +239,7 @@ def _stage_in_place(plan: Plan, prepared: PreparedSet, staging: Staging, note: d
     if staging.path.exists():  # of a kill before the index was removed: the set is still complete
         staging.remove()
     prepared.shards()  # BadInput while the set is whole, not afterwards
-    for shard, rows in enumerate(_rows_by_shard(prepared)):
+    for shard, rows in enumerate(prepared.records_by_shard()):
         _stage_rows(prepared, staging, shard, rows)
     if _only_decides_anew(plan, prepared):
         deduplicate.restore_pairs(prepared, staging)
@@ -240,16 +261,6 @@ def _without_choice(recipe: dict[str, Any]) -> dict[str, Any]:
     """What the search depends on: all but what is decided about its pairs."""
     choice = ("threshold", "keep", "multiplicity")
     return {**recipe, "dedup": {k: v for k, v in recipe["dedup"].items() if k not in choice}}
-
-
-def _rows_by_shard(prepared: PreparedSet) -> list[pa.Table]:
-    """The manifest of a set, cut into its shards, with every earlier removal undone."""
-    table = prepared.manifest(RECORD_SCHEMA.names)
-    status = pc.if_else(pc.equal(table["status"], REJECTED), REJECTED, KEPT)
-    table = table.set_column(table.schema.get_field_index("status"), RECORD_SCHEMA.field("status"), status)
-    table = table.cast(RECORD_SCHEMA)
-    starts = np.searchsorted(table["shard"].to_numpy(), range(len(prepared.info.shard_rows) + 1))
-    return [table.slice(start, end - start) for start, end in pairwise(starts.tolist())]
 
 
 def _stage_rows(prepared: PreparedSet, staging: Staging, shard: int, rows: pa.Table) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # names only: rendering needs none of these modules at run ti
     from dcgan_data.formats.dataset import DatasetInfo
     from dcgan_data.plan import Job, Plan
     from dcgan_data.query import QueryResult
+    from dcgan_data.repair import Repair
     from dcgan_data.tour import Tour
     from dcgan_data.train.progress import TrainSummary
     from dcgan_data.verify import Verification
@@ -119,11 +120,29 @@ def plan(job: Job, plan: Plan) -> str:
 
 
 def verification(out: Path, result: Verification) -> str:
-    """What was proved."""
-    return (
-        f"{out}: good. {result.files} files have their recorded bytes, {result.rows:,} rows add up, "
-        f"{result.removals:,} removals are proved from the pixels"
+    """What was proved, and what else should be known."""
+    return "\n".join(
+        [
+            f"{out}: good. {result.files} files have their recorded bytes, {result.rows:,} rows add up, "
+            f"{result.removals:,} removals are proved from the pixels",
+            *(f"note: {note}" for note in result.notes),
+        ]
     )
+
+
+def damaged_files(out: Path, files: dict[str, str]) -> str:
+    """A line a file."""
+    return "\n".join(f"{out / name}: {what}" for name, what in files.items())
+
+
+def repaired(result: Repair) -> str:
+    """What was rebuilt, and how the set is now; what was not is an error's to say."""
+    done = f"rebuilt {', '.join(result.rebuilt)}" if result.rebuilt else "nothing was rebuilt"
+    if result.verification is None:
+        return f"{result.path}: {done}"
+    if not result.rebuilt:
+        done = "nothing to repair"
+    return f"{result.path}: {done}\n{verification(result.path, result.verification)}"
 
 
 def audit(out: Path, result: AuditResult) -> str:

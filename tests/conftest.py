@@ -36,6 +36,13 @@ settings.register_profile("project", deadline=None, derandomize=True, database=N
 settings.load_profile("project")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What ``make faults`` says; here, because pytest reads options from the outermost directory alone."""
+    group = parser.getgroup("faults")
+    group.addoption("--faults", choices=("short", "long"), default="short", help="how often things go wrong")
+    group.addoption("--faults-table", type=Path, help="a Markdown page to write of what came of it")
+
+
 def draw_picture(width: int = 96, height: int = 72, seed: int = 0) -> np.ndarray:
     """uint8 (height, width, 3): a gradient, waves, and some boxes and discs; different for every seed."""
     rng = np.random.default_rng(seed)
@@ -128,7 +135,7 @@ def small_recipe(rule: str = "exact", **changes: Any) -> Recipe:
     """
     values: dict[str, Any] = {
         "records_per_shard": 8,
-        "image": {"size": 32},
+        "image": {"size": 32, "max_seconds": 0},  # so that one worker is the test's own process
         "autoencoder": {"max_updates": 8, "evaluate_every": 4, "batch_size": 16},
         "dedup": {"rule": rule},
     }

@@ -216,7 +216,12 @@ def test_report_and_verify(copied_set: Path) -> None:
         f"{copied_set}: good. 6 files have their recorded bytes, 20 rows add up, "
         "3 removals are proved from the pixels\n"
     )
-    assert json.loads(succeed("verify", copied_set, "--json")) == {"files": 6, "rows": 20, "removals": 3}
+    assert json.loads(succeed("verify", copied_set, "--json")) == {
+        "files": 6,
+        "rows": 20,
+        "removals": 3,
+        "notes": [],
+    }
 
 
 def test_train_json(trained: tuple[Path, dict[str, Any]]) -> None:

@@ -93,6 +93,7 @@ def test_pairs(finished_set: Path) -> None:
 
 def test_files_of_a_finished_set(finished_set: Path) -> None:
     assert sorted(contents(finished_set)) == [
+        ".dataset.json",
         "autoencoder.safetensors",
         "dataset.json",
         "duplicates.parquet",
@@ -104,7 +105,7 @@ def test_files_of_a_finished_set(finished_set: Path) -> None:
         "report/index.html",
     ]
     index = contents(finished_set)["dataset.json"]
-    unlisted = ("dataset.json", "report/contact_sheet.png", "report/index.html")
+    unlisted = (".dataset.json", "dataset.json", "report/contact_sheet.png", "report/index.html")
     assert sorted(index["files"]) == [name for name in sorted(contents(finished_set)) if name not in unlisted]
     assert index["recipe"]["autoencoder"]["max_updates"] == 8  # as resolved
 
@@ -124,7 +125,7 @@ def test_same_bytes_again_and_from_a_folder(
     make(tmp_path / "photos", tmp_path / "set")
     found, wanted = images_of(tmp_path / "set"), images_of(finished_set)
     assert found.pop("dataset.json")["source"]["kind"] == "folder"
-    del wanted["dataset.json"]
+    del wanted["dataset.json"], wanted[".dataset.json"], found[".dataset.json"]
     assert found == wanted
 
 

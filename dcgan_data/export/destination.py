@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dcgan_data.errors import BadRequest
-from dcgan_data.formats.atomic import TEMPORARY_SUFFIX, flush_to_disk
+from dcgan_data.formats.atomic import TEMPORARY_SUFFIX, flush_to_disk, name_file
 from dcgan_data.formats.dataset import DatasetInfo
-from dcgan_data.formats.lock import LOCK, locked
+from dcgan_data.formats.lock import IN_FLIGHT, LOCK, only_one, staying
 
 _MARKER = ".dcgan-data-export"
 _EXPORT, _REMOVED = "export.", "removed."
@@ -31,6 +31,7 @@ def check_destination(destination: Path, is_file: bool, prepared: Path, info: Da
     """
     path = Path(os.path.realpath(destination))
     if path.exists():
+        _clear_up_after(path)
         _refuse_existing(path, is_file)
     if is_file and path.suffix.lower() != ".zip":
         raise BadRequest(f"{path}: its readers know it by its name; give one that ends in .zip")
@@ -64,23 +65,25 @@ def unfinished(destination: Path) -> Iterator[Path]:
     """
     directory = destination.with_name(destination.name + TEMPORARY_SUFFIX)
     _refuse_foreign(directory)
-    with locked(directory, "DEST"):
+    with only_one(directory, "DEST"):
         # A name of its own: workers of a killed export may have work left, and do it before they notice.
         target = directory / f"{_EXPORT}{secrets.token_hex(4)}"
         try:
-            _remove_unfinished(directory)
-            (directory / _MARKER).write_text("An unfinished export of dcgan-data; it may be removed.\n")
-            yield target
-            if destination.exists():  # made by someone else meanwhile
-                _refuse_existing(destination, target.is_file())
-            os.rename(target, destination)
+            with staying(directory):
+                _remove_unfinished(directory)
+                (directory / _MARKER).write_text("An unfinished export of dcgan-data; it may be removed.\n")
+                yield target
+                if destination.exists():  # made by someone else meanwhile
+                    _refuse_existing(destination, target.is_file())
+                os.rename(target, destination)
             flush_to_disk(destination.parent)
+        except OSError as error:
+            name_file(error, destination)
+            raise
         finally:
-            _remove_unfinished(directory)
-            (directory / _MARKER).unlink(missing_ok=True)
-            (directory / LOCK).unlink(missing_ok=True)
-            with suppress(OSError):  # someone else has put something there
-                directory.rmdir()
+            if directory.is_dir():
+                _remove_unfinished(directory)
+                _remove_directory(directory)
 
 
 def flush_tree(path: Path) -> tuple[int, int]:
@@ -103,6 +106,23 @@ def _walk(path: Path) -> Iterator[Path]:
     if path.is_dir():
         for entry in os.scandir(path):
             yield from _walk(Path(entry))
+
+
+def _clear_up_after(destination: Path) -> None:
+    """Remove what is left beside a destination whose export was killed when that was already whole."""
+    directory = destination.with_name(destination.name + TEMPORARY_SUFFIX)
+    if not directory.is_dir() or directory.is_symlink():
+        return
+    if {entry.name for entry in directory.iterdir()} <= {_MARKER, LOCK}:
+        with suppress(BadRequest), only_one(directory, "DEST"):
+            _remove_directory(directory)
+
+
+def _remove_directory(directory: Path) -> None:
+    (directory / _MARKER).unlink(missing_ok=True)
+    (directory / LOCK).unlink(missing_ok=True)
+    with suppress(OSError):  # someone else has put something there
+        directory.rmdir()
 
 
 def _refuse_existing(path: Path, is_file: bool) -> None:
@@ -130,12 +150,12 @@ def _refuse_foreign(directory: Path) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return name == _MARKER or name.startswith((_EXPORT, _REMOVED))
+    return name in (_MARKER, IN_FLIGHT) or name.startswith((_EXPORT, _REMOVED))
 
 
 def _remove_unfinished(directory: Path) -> None:
     for path in directory.iterdir():
-        if path.name.startswith(_EXPORT):  # first out of the way of who may want to write there
+        if path.name.startswith((_EXPORT, IN_FLIGHT)):  # first out of the way of who may want to write there
             path.rename(directory / f"{_REMOVED}{path.name}")
     for path in directory.glob(f"{_REMOVED}*"):
         if path.is_dir():

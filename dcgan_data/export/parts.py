@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dcgan_data.export.settings import ExportJob
-from dcgan_data.parallel import run_tasks
+from dcgan_data.parallel import deaths_told_to, run_tasks
 
 
 def write_parts(job: ExportJob, function: Callable[..., int], tasks: Sequence[tuple[Any, ...]]) -> None:
@@ -17,7 +17,7 @@ def write_parts(job: ExportJob, function: Callable[..., int], tasks: Sequence[tu
     """
     total = sum(len(task[0]) for task in tasks)
     running = run_tasks(function, tasks, job.workers, hold=job.target.parent)
-    with job.reporter.stage("export", total, "images") as stage:
+    with job.reporter.stage("export", total, "images") as stage, deaths_told_to(job.reporter.say):
         try:
             for images in running:
                 stage.advance(images)

@@ -43,6 +43,26 @@ def test_existing_directory(tmp_path: Path, finished_set: Path, run: Run) -> Non
     assert "empty.zip: exists" in refusal(run, finished_set, "stylegan-zip", tmp_path / "empty.zip")
 
 
+@pytest.mark.parametrize("left", [(), (".lock",), (".lock", ".dcgan-data-export")])
+def test_what_a_kill_left_when_the_export_was_whole(
+    tmp_path: Path, finished_set: Path, run: Run, left: tuple[str, ...]
+) -> None:
+    run(finished_set, "keys", tmp_path / "there")
+    (tmp_path / "there.tmp").mkdir()
+    for name in left:
+        (tmp_path / "there.tmp" / name).touch()
+    with pytest.raises(BadRequest, match="there: a directory that is not empty; choose another DEST"):
+        run(finished_set, "keys", tmp_path / "there")
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_what_another_export_is_about_to_finish_stays(tmp_path: Path, finished_set: Path, run: Run) -> None:
+    run(finished_set, "keys", tmp_path / "there")
+    with locked(tmp_path / "there.tmp", "DEST"):
+        message = refusal(run, finished_set, "keys", tmp_path / "there")
+    assert message == f"{tmp_path}/there: a directory that is not empty; choose another DEST"
+
+
 def test_empty_directory_and_link_are_used(tmp_path: Path, finished_set: Path, run: Run) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to("empty")
