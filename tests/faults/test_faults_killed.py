@@ -56,7 +56,7 @@ def test_a_set_whose_command_is_killed(
     outcome("kill -9 of the command", name, GOES_ON, 1, "the shards in flight (one a worker)")
 
 
-@pytest.mark.often(short=1, long=100)
+@pytest.mark.often(short=1, long=17)
 @pytest.mark.each(short=["export webdataset", "export lmdb"], long=FORMATS)
 def test_an_export_whose_command_is_killed(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, nth: int, moment: float, name: str
@@ -91,7 +91,7 @@ def test_a_training_whose_command_is_killed(
     )
 
 
-@pytest.mark.often(short=1, long=100)
+@pytest.mark.often(short=1, long=34)
 @pytest.mark.each(short=["prepare", "export"], long=["prepare", "dedup", "export"])
 def test_a_worker_is_killed(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, nth: int, moment: float, name: str

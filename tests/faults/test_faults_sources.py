@@ -112,7 +112,7 @@ def replace(file: Path) -> None:
     other.replace(file)
 
 
-@pytest.mark.often(short=1, long=10)
+@pytest.mark.often(short=1, long=5)
 @pytest.mark.each(short=["lmdb"], long=KINDS)
 @pytest.mark.parametrize("damage", [remove, cut, replace])
 def test_a_source_changes_while_it_is_read(

@@ -193,7 +193,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with table_writer(out / MANIFEST, MANIFEST_SCHEMA) as table:
         table.write_table(pa.Table.from_pylist(rows, schema=MANIFEST_SCHEMA))
     files = {name: stamp_file(out / name) for name in (shard_name(0), MANIFEST)}
-    write_info(out, DatasetInfo({}, {}, 32, [84], Counts(84, 84, 0, 0), {}, {}, {}, files, {}))
+    source = {"kind": "lsun", "path": "/", "records": 84, "fingerprint": "", "passed_over": {}}
+    write_info(out, DatasetInfo({}, source, 32, [84], Counts(84, 84, 0, 0), {}, {}, {}, files, {}))
     return out
 
 
