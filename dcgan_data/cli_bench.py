@@ -72,7 +72,7 @@ def bench_dedup(
     cifar: Annotated[Path | None, typer.Option(help="CIFAR-10 as parquet, with ciFAIR's list.")] = None,
     codes: Annotated[list[int] | None, typer.Option(help="Search so many codes; several times.")] = None,
     peers: Annotated[
-        bool, typer.Option("--peers/--no-peers", help="Also pHash, dHash and PDQ ; needs the extra bench.")
+        bool, typer.Option("--peers/--no-peers", help="Also pHash, dHash and PDQ; needs the extra 'bench'.")
     ] = False,
     per_kind: Annotated[int, typer.Option(help="Copies of each kind of change.")] = 200,
     limit: LimitOption = None,
@@ -130,9 +130,10 @@ def bench_scale(
 ) -> None:
     """Measure a whole de-duplication, stage by stage: time, memory of all processes, bytes, truth, growth.
 
-    The records have LSUN's shape: windows of two photos that fade into each other, so that any number of
-    different pictures comes of a few thousand photos; a tenth are planted copies, some of them of a few
-    favourites, and some pictures crowd: flat walls, small photos on white.
+    The records have LSUN's shape: windows of two photos that fade into each
+    other, so that any number of different pictures comes of a few thousand
+    photos; a tenth are planted copies, some of them of a few favourites, and
+    some pictures crowd: flat walls, small photos on white.
 
     Example: dcgan-data bench scale --images 30000 --work scratch
     """

@@ -83,7 +83,8 @@ SchedulerOption = Annotated[
 MemoryOption = Annotated[
     str | None,
     typer.Option(
-        "--memory", help="What all processes here may use together, such as 4GB (default: no limit)"
+        "--memory",
+        help="What the search may use, all processes here together, such as 4GB (default: no limit)",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]

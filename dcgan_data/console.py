@@ -110,8 +110,12 @@ class _PlainStage:
             self._print(f"{self._pace.rate_text()}, {self._pace.remaining_text()}")
 
     def finish(self) -> None:
-        """Print the closing line."""
-        self._print(f"{self._pace.rate_text()}, {self._pace.seconds():.1f} s")
+        """Print the closing line; without a rate if an earlier run has done it all."""
+        if not self._pace.done:
+            print(f"{self._name}: nothing left to do", file=sys.stderr, flush=True)
+            return
+        rate = f"{self._pace.rate_text()}, " if self._pace.rate() else ""
+        self._print(f"{rate}{self._pace.seconds():.1f} s")
 
     def _print(self, tail: str) -> None:
         print(f"{self._name}: {self._pace.done_text()}, {tail}{self._note}", file=sys.stderr, flush=True)
@@ -123,20 +127,20 @@ class _Pace:
     def __init__(self, total: int, unit: str) -> None:
         self._total = total
         self._unit = unit
-        self._done = 0
+        self.done = 0
         self._first: int | None = None
         self._start = time.monotonic()
 
     def add(self, amount: int) -> None:
         if self._first is None and self.seconds() < 0.05:
             self._first = amount  # found finished at the start of a resumed run
-        self._done += amount
+        self.done += amount
 
     def seconds(self) -> float:
         return time.monotonic() - self._start
 
     def rate(self) -> float:
-        return (self._done - (self._first or 0)) / max(self.seconds(), 1e-9)
+        return (self.done - (self._first or 0)) / max(self.seconds(), 1e-9)
 
     def rate_text(self) -> str:
         return (
@@ -144,10 +148,10 @@ class _Pace:
         )
 
     def done_text(self) -> str:
-        return f"{self._done:,} of {self._total:,} {self._unit}"
+        return f"{self.done:,} of {self._total:,} {self._unit}"
 
     def remaining_text(self) -> str:
         if not self.rate():
             return "time left unknown"
-        minutes, seconds = divmod(round((self._total - self._done) / self.rate()), 60)
+        minutes, seconds = divmod(round((self._total - self.done) / self.rate()), 60)
         return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"

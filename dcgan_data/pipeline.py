@@ -33,6 +33,7 @@ from dcgan_data.formats.dataset import (
     MANIFEST,
     PAIRS,
     DatasetInfo,
+    check_index_not_lost,
     read_info,
     shard_name,
     write_info,
@@ -44,7 +45,7 @@ from dcgan_data.formats.source_index import write_source_index
 from dcgan_data.formats.staging import Staging, is_set, remove_own_files
 from dcgan_data.ops.faces import UNWANTED
 from dcgan_data.parallel import deaths_told_to
-from dcgan_data.plan import Job, Plan, free_bytes, make_plan, recorded_inputs
+from dcgan_data.plan import Job, Plan, free_bytes, make_plan, recorded_inputs, staged_plan
 from dcgan_data.poisonous import TOO_SLOW
 from dcgan_data.recipe import differing_keys, recipe_from_dict
 from dcgan_data.report import write_report
@@ -63,6 +64,8 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
         from dcgan_data.device import resolve_device  # torch: only where it is needed
 
         resolve_device(job.device)  # before hours of decoding, not after
+    if job.memory and plan.recipe.dedup.rule == "near":
+        deduplicate.check_memory(plan.recipe, plan.source["records"], max(job.workers, 1), job.memory)
     with locked(job.out, "--out"), deaths_told_to(reporter.say):
         was_set = is_set(job.out) if job.in_place or not job.overwrite else remove_own_files(job.out)
         if not was_set:
@@ -121,7 +124,7 @@ def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
     if plan.prepared and job.in_place:
         _stage_in_place(plan, plan.prepared, staging, note)
         return
-    staged = staging.read_plan()
+    staged = staged_plan(job.out)
     if staged is None:
         remove_own_files(job.out)  # what an --overwrite that was killed left: nothing else is here
         staging.write_plan(note)
@@ -270,6 +273,7 @@ def _stage_rows(prepared: PreparedSet, staging: Staging, shard: int, rows: pa.Ta
 
 def _refuse_foreign_files(out: Path) -> None:
     """Never mix with a user's own files: a new set is made in an empty directory, or over one of ours."""
+    check_index_not_lost(out)
     foreign = sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))
     if foreign:
         raise BadRequest(

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from dcgan_data.errors import BadInput, BadRequest
-from dcgan_data.formats.dataset import AUTOENCODER, INDEX, DatasetInfo, check_stamp, read_info
+from dcgan_data.formats.dataset import (
+    AUTOENCODER,
+    INDEX,
+    DatasetInfo,
+    check_index_not_lost,
+    check_stamp,
+    read_info,
+)
 from dcgan_data.formats.preferences import read_preferences
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.formats.shards import stamp_file
@@ -35,6 +42,10 @@ DEVICES = ("auto", "cpu", "cuda")
 BACKENDS = ("loky", "dask", "ray")
 _OF_PIXELS = {"source": SourceRecipe(), "image": ImageRecipe(), "faces": FacesRecipe()}
 """Sections that a prepared set's pixels depend on, and what they are if nothing is asked for."""
+_STAGED = {"in_place": bool, "source": dict, "origin": dict, "full_recipe": dict}
+"""What is read of the plan of an unfinished run (``pipeline`` writes it)."""
+_ORIGIN = {"kind": str, "path": str, "records": int, "fingerprint": str}
+"""And of the source in it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,6 @@ class Job:
             raise BadRequest(f"--scheduler {self.scheduler}: give --backend dask or --backend ray with it")
         if not 0 <= self.max_rejected <= 1:
             raise BadRequest(f"--max-rejected {self.max_rejected}: expected a share from 0% to 100%")
-
         if self.upload and self.in_place:
             raise BadRequest(
                 f"--out {self.upload}: the set would be made in {self.out}, which is the source; "
@@ -115,10 +125,11 @@ class Plan:
         """What will be done, in one line."""
         size = f"{self.recipe.image.size}x{self.recipe.image.size} px"
         upload = f", then uploaded to {job.upload}" if job.upload else ""
+        workers = job.workers or "all"  # of a cluster, which nobody has asked yet
         disk = "no new pixels" if job.in_place else f"about {self.disk_bytes / 1e9:.2f} GB"
         return (
             f"{self.source['records']:,} records ({self.source['kind']} {self.source['path']}) -> {job.out}"
-            f"{upload}, {size}, {disk}, {free_bytes(job.out) / 1e9:,.1f} GB free, {job.workers} workers"
+            f"{upload}, {size}, {disk}, {free_bytes(job.out) / 1e9:,.1f} GB free, {workers} workers"
         )
 
     def identity(self) -> dict[str, Any]:
@@ -179,8 +190,23 @@ def set_recipe(path: Location) -> Recipe | None:
         return None
     if (path / INDEX).exists():
         return recipe_from_dict(read_info(path).recipe)
-    staged = Staging(path).read_plan()
+    staged = staged_plan(path)
     return recipe_from_dict(staged["full_recipe"]) if staged and staged["in_place"] else None
+
+
+def staged_plan(out: Path) -> dict[str, Any] | None:
+    """The plan of an unfinished run; None if there is none. BadInput if it is not whole."""
+    staged = Staging(out).read_plan()
+    if staged is None:
+        return None
+    bad = [key for key, kind in _STAGED.items() if not isinstance(staged.get(key), kind)]
+    bad = bad or [key for key, kind in _ORIGIN.items() if not isinstance(staged["origin"].get(key), kind)]
+    if bad:
+        raise BadInput(
+            f"{Staging(out).path}/plan.json: damaged ('{bad[0]}' is missing or of another kind); "
+            "start afresh with --overwrite"
+        )
+    return staged
 
 
 def _open_against(job: Job) -> PreparedSet:
@@ -204,13 +230,14 @@ def _plan_for_source(job: Job) -> Plan:
         return _plan_for_images(job)
     if (job.source / INDEX).exists():
         return _plan_for_set(job, job.source)
-    staged = Staging(job.source).read_plan()
+    staged = staged_plan(job.source)
     if staged and job.in_place and staged["in_place"]:
         return _plan_for_staged_set(job, job.source, staged)
     if staged:
         raise BadInput(
             f"{job.source}: an unfinished set; run the command that was making it again to complete it"
         )
+    check_index_not_lost(job.source)
     return _plan_for_images(job)
 
 

@@ -71,6 +71,9 @@ class ShardDeaths(Deaths):
         if all(place and not place.decoding for place in deaths):
             cause = "while it read or wrote; the source may be damaged, such as a database that was cut short"
             remedy = "look at the source, or fetch it again"
+        elif all(place and place.slow for place in deaths):
+            cause = f"each time at another record that took over {self._max_seconds:g} seconds"
+            remedy = "use fewer --workers, or allow more time with [image] max_seconds in a recipe"
         else:
             cause = "each time at another record, perhaps for lack of memory"
             remedy = "free memory"

@@ -10,13 +10,13 @@ A killed upload goes on: an object that is there with its size and SHA-256 is no
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dcgan_data.errors import BadInput, BadRequest
-from dcgan_data.formats.dataset import INDEX, DatasetInfo, check_stamp, read_info
+from dcgan_data.formats.dataset import INDEX, INDEX_COPY, DatasetInfo, check_stamp, read_info
 from dcgan_data.formats.shards import FileStamp, stamp_file
 from dcgan_data.formats.staging import REPORT, REPORT_FILES
 from dcgan_data.reporter import Reporter
@@ -25,6 +25,8 @@ from dcgan_data.sources.remote import explained, file_system
 
 _TEMPORARY = ".upload"
 _PLAN = f"{_TEMPORARY}/plan.json"
+_BESIDES = (INDEX_COPY, *(f"{REPORT}/{name}" for name in REPORT_FILES))
+"""Files of a set that its index does not list."""
 _SHA256 = "sha256"
 """The name under which an object's hash is kept beside it, in its metadata."""
 
@@ -40,6 +42,8 @@ def local_copy(url: Url) -> Path:
         )
     if "/" not in url.place:
         raise BadRequest(f"--out {url}: a whole bucket; name a prefix in it, such as {url}/set")
+    if {".", ".."} & set(url.place.split("/")):  # a set would be made above the current directory
+        raise BadRequest(f"--out {url}: '.' and '..' mean nothing in a bucket; name a prefix without them")
     return Path(url.name)
 
 
@@ -84,7 +88,7 @@ def upload_set(out: Path, url: Url, overwrite: bool, reporter: Reporter) -> None
                 stage.advance(1)
         for name, stamp in files.items():
             bucket.move(name, stamp)
-        for name in (*(name for name in replaced if name not in files), _PLAN):
+        for name in (*there.left_of_others(files), _PLAN):
             bucket.remove(name)
     size = sum(stamp.bytes for stamp in files.values())
     reporter.say(
@@ -94,8 +98,8 @@ def upload_set(out: Path, url: Url, overwrite: bool, reporter: Reporter) -> None
 
 def _files(out: Path, info: DatasetInfo) -> dict[str, FileStamp]:
     """All files of a set, the index last."""
-    reports = [f"{REPORT}/{name}" for name in REPORT_FILES if (out / REPORT / name).exists()]
-    stamps = {**info.files, **{name: stamp_file(out / name) for name in reports}}
+    besides = [name for name in _BESIDES if (out / name).exists()]
+    stamps = {**info.files, **{name: stamp_file(out / name) for name in besides}}
     return {**dict(sorted(stamps.items())), INDEX: stamp_file(out / INDEX)}
 
 
@@ -115,8 +119,15 @@ class _There:
         """Names that this program has written, or may have."""
         names = {*self.plan.get("files", ()), *self.plan.get("replaces", ())}
         if self.index:
-            names |= {INDEX, *self.index["files"], *(f"{REPORT}/{name}" for name in REPORT_FILES)}
+            names |= {INDEX, *self.index["files"], *_BESIDES}
         return names
+
+    def left_of_others(self, files: Collection[str]) -> list[str]:
+        """Objects of this program's sets that these files do not replace, also those on their way."""
+        others = self.own - set(files)
+        return sorted(others & self.sizes.keys()) + sorted(
+            {f"{_TEMPORARY}/{name}" for name in others} & self.sizes.keys()
+        )
 
     def is_complete(self, content_sha256: str) -> bool:
         """Whether it is this set, whole."""
@@ -129,7 +140,11 @@ def _look(url: Url) -> _There:
     system = file_system(url)
     prefix = f"{url.place}/"
     listed = system.find(url.place, detail=True)
-    sizes = {path.removeprefix(prefix): int(details["size"]) for path, details in listed.items()}
+    sizes = {
+        path.removeprefix(prefix): int(details["size"])
+        for path, details in listed.items()
+        if not path.endswith("/")  # an empty object that a console made to show a folder
+    }
     found = []
     for name, needed in ((INDEX, "schema_version"), (_PLAN, "replaces")):
         value: Any = {}

@@ -103,6 +103,12 @@ def _check_rows(prepared: PreparedSet, table: pa.Table) -> None:
             raise BadInput(
                 f"{prepared.path}: the manifest does not list the {rows} images of shard {number} in order"
             )
+    beyond = pixels.slice(sum(prepared.info.shard_rows))
+    if len(beyond):
+        raise BadInput(
+            f"{prepared.path}: the manifest has an image, {beyond['key'][0]}, of shard {beyond['shard'][0]}, "
+            f"which there is not; {REMEDY}"
+        )
 
 
 def _check_removals(prepared: PreparedSet, table: pa.Table) -> int:

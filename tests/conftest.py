@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """What ``make faults`` says; here, because pytest reads options from the outermost directory alone."""
     group = parser.getgroup("faults")
     group.addoption("--faults", choices=("short", "long"), default="short", help="how often things go wrong")
+    group.addoption("--faults-times", type=int, default=1, help="the long form, so many times over")
     group.addoption("--faults-table", type=Path, help="a Markdown page to write of what came of it")
 
 

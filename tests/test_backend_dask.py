@@ -260,6 +260,18 @@ def test_one_task_at_once_is_not_done_here_either(cluster: Cluster) -> None:
     assert {Path(directory).parent for directory in found} == {cluster.folder}
 
 
+def test_a_wrong_worker_that_joins_later_is_refused(start: Callable[..., Cluster]) -> None:
+    cluster = start()
+    cluster.add_worker("first")
+    with parallel_backend("dask", cluster.address):
+        assert set(run_tasks(os.getcwd, [()], workers=2)) == {str(cluster.folder / "first")}
+        cluster.add_worker("wide", "--nthreads", "2")
+        with pytest.raises(
+            BadRequest, match=r"which joined later, runs 2 tasks in one process; start it with"
+        ):
+            list(run_tasks(time.sleep, [(0.01,)] * 50, workers=3))
+
+
 def test_workers_of_another_version_are_refused(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcgan_data.versions.__version__", "0.0.0")
     with pytest.raises(BadRequest, match=r"its worker tcp://\S+ has dcgan_data \S+, here it is 0\.0\.0; the"):
@@ -267,13 +279,31 @@ def test_workers_of_another_version_are_refused(cluster: Cluster, monkeypatch: p
             pass
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://x", "tcp://127.0.0.1:x"])
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://127.0.0.1:1", "127.0.0.1:1", "nonsense://x", "tcp://127.0.0.1:x", "127.0.0.1", "tcp://"],
+)
 def test_no_scheduler_there(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcgan_data.backends.dask_cluster._PATIENCE_S", 0.3)
     with pytest.raises(BadRequest) as caught, parallel_backend("dask", address):
         pass
     assert str(caught.value).startswith(f"--scheduler {address}: no Dask scheduler answers there (")
     assert str(caught.value).endswith("); 'dask scheduler' prints the address of the one that it starts")
+
+
+def test_what_is_no_address_says_one_line() -> None:
+    """And no more at the end of the program, where a client that was only half made would fail again."""
+    script = """
+from dcgan_data.backends import parallel_backend
+from dcgan_data.errors import BadRequest
+try:
+    parallel_backend("dask", "127.0.0.1").__enter__()
+except BadRequest as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.stdout.startswith("--scheduler 127.0.0.1: no Dask scheduler answers there (missing port")
+    assert done.stderr == ""
 
 
 def test_a_cluster_without_workers_and_with_wrong_ones(

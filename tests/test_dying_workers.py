@@ -6,6 +6,7 @@ import ctypes
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from dcgan_data.formats.lock import LOCK, locked
 from dcgan_data.formats.staging import Staging
 from dcgan_data.ops.decode import DecodeSettings
 from dcgan_data.parallel import deaths_told_to
+from dcgan_data.poisonous import ShardDeaths
 from dcgan_data.prepare import prepare, prepare_shard
 from dcgan_data.record_note import Place, read_place, record_note
 from dcgan_data.sources import Record
@@ -276,3 +278,24 @@ def test_a_killed_run_knows_what_was_rejected(tmp_path: Path, out: Path) -> None
     (out / LOCK).unlink()
     assert len((tmp_path / "deaths").read_text().split()) == 2
     assert contents(out) == undisturbed(tmp_path, {2: DIED})
+
+
+def test_every_record_is_too_slow(tmp_path: Path) -> None:
+    """On a machine that has too much to do: no memory is short."""
+    staging = Staging(tmp_path)
+    deaths = ShardDeaths(staging, [7], 0.5, own_process=())
+    note = staging.note(7)
+    note.parent.mkdir(parents=True)
+    for record in range(3):
+        note.write_bytes(struct.pack("<q?", record, True) + b"the stack, written by the alarm")
+        if record == 0:
+            assert deaths.suspect(0) == "a record took over 0.5 seconds"
+        elif record == 1:
+            assert deaths.died_again(0) == "shard 7: its process died again; trying once more"
+    with pytest.raises(BadInput) as caught:
+        deaths.died_again(0)
+    assert str(caught.value) == (
+        "shard 7: the process that worked on it died 3 times, each time at another record that took over "
+        "0.5 seconds; what is finished is kept: use fewer --workers, or allow more time with [image] "
+        "max_seconds in a recipe, and run the same command again"
+    )

@@ -313,6 +313,20 @@ def test_overwrite_replaces_and_leaves_a_users_files(
     assert images_of(copied_set) == {**images_of(tmp_path / "fresh"), "notes.txt": b"mine"}
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("text", [None, '{"schema'])
+def test_a_set_that_lost_its_index_is_repaired_first(
+    tmp_path: Path, copied_set: Path, source: Path, make: Make, text: str | None, overwrite: bool
+) -> None:
+    index = copied_set / "dataset.json"
+    index.write_text(text) if text else index.unlink()
+    before = {path: path.read_bytes() for path in copied_set.rglob("*") if path.is_file()}
+    remedy = f"; 'dcgan-data verify {copied_set} --repair' puts it back"
+    assert refusal(BadInput, make, source, copied_set, overwrite=overwrite).endswith(remedy)
+    assert refusal(BadInput, make, copied_set, tmp_path / "other").endswith(remedy)  # nor is it a source
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_foreign_files_are_refused(tmp_path: Path, source: Path, make: Make) -> None:
     out = tmp_path / "home"
     out.mkdir()
@@ -472,6 +486,8 @@ def test_a_plan_writes_nothing_and_estimates_the_disk(
         f"20 records (lsun {source}) -> {tmp_path}/set, 32x32 px, about 0.00 GB, "
     )
     assert plan.summary(job).endswith("GB free, 3 workers")
+    job = Job(recipe(), source, tmp_path / "set", workers=0, backend="dask")
+    assert plan.summary(job).endswith("GB free, all workers")
     assert not (tmp_path / "set").exists()
 
 

@@ -500,7 +500,7 @@ def test_nothing_to_repair_at_all(tmp_path: Path, near_copy: Path) -> None:
         mend(near_copy)
     (near_copy / ".staging").rmdir()
     (near_copy / ".dataset.json").unlink()
-    with pytest.raises(BadInput, match=r"unfinished, it has no dataset\.json"):
+    with pytest.raises(BadInput, match=r"neither dataset\.json nor a whole copy .* with another --out"):
         mend(near_copy)
 
 

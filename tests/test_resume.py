@@ -362,3 +362,34 @@ def test_what_is_there_counts_towards_the_disk(
         make(source, out)
     monkeypatch.setattr("dcgan_data.pipeline.free_bytes", lambda path: needed)
     make(source, out)
+
+
+def spoil(plan: dict[str, Any], keys: str) -> None:
+    *above, last = keys.split(".")
+    for key in above:
+        plan = plan[key]
+    plan[last] = None
+
+
+@pytest.mark.parametrize(
+    "keys", ["in_place", "source", "full_recipe", "origin", "origin.kind", "origin.records"]
+)
+def test_a_plan_that_is_not_whole(
+    tmp_path: Path, source: Path, make: Make, recipe: MakeRecipe, keys: str
+) -> None:
+    out = tmp_path / "set"
+    plan = {
+        "in_place": True,
+        "source": {},
+        "full_recipe": recipe().as_dict(),
+        "origin": {"kind": "folder", "path": "photos", "records": 3, "fingerprint": "0" * 64},
+    }
+    spoil(plan, keys)
+    Staging(out).write_plan(plan)
+    for asked in (out, source):
+        with pytest.raises(BadInput) as caught:
+            make(asked, out)
+        assert str(caught.value) == (
+            f"{out}/.staging/plan.json: damaged ('{keys.split('.')[-1]}' is missing or of another kind); "
+            "start afresh with --overwrite"
+        )

@@ -247,6 +247,15 @@ def test_an_image_that_two_rows_or_none_claim(copied_set: Path, changes: dict[st
     assert message(copied_set) == expected
 
 
+def test_a_row_of_a_shard_that_there_is_not(copied_set: Path) -> None:
+    counts = read_info(copied_set).counts
+    more = dataclasses.replace(counts, read=counts.read + 1, kept=counts.kept + 1)
+    forge(copied_set, lambda rows: rows.append({**row(rows, "00"), "key": "x", "shard": 99}), counts=more)
+    assert message(copied_set) == (
+        f"{copied_set}: the manifest has an image, x, of shard 99, which there is not; {REMEDY}"
+    )
+
+
 def test_a_kept_row_without_pixels(copied_set: Path) -> None:
     forge(copied_set, lambda rows: row(rows, "18 text").update(status="kept"), counts=Counts(20, 16, 3, 1))
     assert message(copied_set) == f"{copied_set}: 18 text is kept, but has no pixels"

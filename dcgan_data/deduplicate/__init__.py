@@ -8,5 +8,6 @@ check. Every removed image is compared with the kept one itself, never through a
 from dcgan_data.deduplicate.images import ImageSet
 from dcgan_data.deduplicate.running import Run, deduplicate
 from dcgan_data.deduplicate.saved import restore_pairs
+from dcgan_data.deduplicate.searching import check_memory
 
-__all__ = ["ImageSet", "Run", "deduplicate", "restore_pairs"]
+__all__ = ["ImageSet", "Run", "check_memory", "deduplicate", "restore_pairs"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +27,9 @@ from dcgan_data.parallel import run_tasks
 
 _TOGETHER = 256
 """Queries whose finds are put together at a time."""
+_MAIN_MAY_GROW = 0.05
+"""Share of its memory by which the main process may be larger when a killed search goes on: it differs by
+100 kB from run to run, and parts of bands fill the limit to the last few."""
 
 
 class Queries(Protocol):
@@ -79,7 +82,8 @@ def plan_slices(folder: Path, room: Room) -> tuple[Slice, ...]:
         if all(map(room.fits, recorded)):
             return recorded
         _forget(folder)
-    slices = tuple(room.slices(lambda: count_cells(folder / "codes.npy", room.bands)))
+    spare = replace(room, main=room.main + int(_MAIN_MAY_GROW * room.main))
+    slices = tuple(spare.slices(lambda: count_cells(folder / "codes.npy", room.bands)))
     largest = max(sum(part.index_bytes for part in parts) for parts in slices)
     _check_disk(folder, largest, "the index")
     write_json(path, [[asdict(part) for part in parts] for parts in slices])
@@ -114,7 +118,8 @@ def search_slices(
             for shard in run_tasks(spill_shard, tasks, room.workers, hold=hold):
                 yield number, shard
         remove_index(search.folder, parts)
-        _check_spills(search, number, shards)
+        if todo:  # else the next slices' finds may be there, and need no room
+            _check_spills(search, number, shards)
 
 
 def spill_shard(search: CodeSearch, number: int, shard: int) -> int:

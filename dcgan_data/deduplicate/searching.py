@@ -25,12 +25,15 @@ from dcgan_data.deduplicate.queries import choose_all, choose_distinct
 from dcgan_data.deduplicate.slices import Room, resident_bytes
 from dcgan_data.formats.atomic import save_array, write_json
 from dcgan_data.formats.staging import load_array, load_notes
+from dcgan_data.hashing import recipe_views
 from dcgan_data.ops.bands import Bands
 from dcgan_data.ops.search import Limits, candidates, nearest
 from dcgan_data.parallel import run_tasks
-from dcgan_data.recipe import SCORE_FLOOR, DedupRecipe
+from dcgan_data.recipe import SCORE_FLOOR, DedupRecipe, Recipe
 
 _HISTOGRAM = np.linspace(0, 1, 51)
+_MAIN_BYTES = 400_000_000
+"""Of the main process when the search begins: mostly torch."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,13 @@ class Search:
         codes = load_array(self.images.staging.part("views", shard), mapped=True)
         own = before if self.other is None else -1
         return codes[queries - self.images.first(shard)], own
+
+
+def check_memory(recipe: Recipe, images: int, workers: int, memory: int) -> None:
+    """BadRequest if so little memory is surely too little for a search; before hours of work, not after."""
+    bands = Bands.for_codes(images, recipe.dedup.bands, recipe.seed)
+    views = len(recipe_views(recipe.dedup))
+    Room(bands, images, views, recipe.dedup.window, workers, memory, _MAIN_BYTES).check()
 
 
 def find_pairs(search: Search, workers: int) -> Iterator[int | str | Pairs]:

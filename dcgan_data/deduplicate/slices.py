@@ -34,6 +34,8 @@ _BLOCK_BYTES = 20_000_000
 _VIEW_BYTES = 130
 """Of arrays for each view of a query while it is looked up in one band."""
 _MEGABYTE = 1_000_000
+_STEP = 50 * _MEGABYTE
+"""What is advised is a multiple of this: what the main process has differs a little from run to run."""
 _MOST_PARTS = 32
 """Of one band: with more, the search would do little but read the codes again and again."""
 _CELL_BITS = 12
@@ -99,18 +101,22 @@ class Room:
                 slices.append((part,))
         return slices
 
-    def _cut(self, counts: Counts) -> list[Part]:
-        """Parts of all bands, each as large as fits."""
+    def check(self, *smallest: Part) -> None:
+        """BadRequest, which says what is needed, if the memory is too little for the smallest of parts."""
         share = Part(0, 0, self.bands.buckets // _MOST_PARTS, -(-self.codes // _MOST_PARTS))
-        cells = counts()
-        wide = self.bands.buckets // cells.shape[1]
-        largest = Part(0, 0, wide, int(cells.max()))
-        if not (self.fits([share]) and self.fits([largest])):
-            least = -(-max(self._least([share]), self._least([largest])) // _MEGABYTE)
+        if not all(self.fits([part]) for part in (share, *smallest)):
+            least = max(self._least([part]) for part in (share, *smallest))
             raise BadRequest(
                 f"--memory: {self.memory // _MEGABYTE}MB are too little to search among {self.codes:,} codes "
-                f"with {self.workers} workers; give at least {least}MB, or fewer --workers"
+                f"with {self.workers} workers; give at least {-(-least // _STEP) * _STEP // _MEGABYTE}MB, "
+                "or fewer --workers"
             )
+
+    def _cut(self, counts: Counts) -> list[Part]:
+        """Parts of all bands, each as large as fits."""
+        cells = counts()
+        wide = self.bands.buckets // cells.shape[1]
+        self.check(Part(0, 0, wide, int(cells.max())))
         parts = []
         for band, row in enumerate(cells.tolist()):
             part = Part(band, 0, 0, 0)

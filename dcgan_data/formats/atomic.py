@@ -89,10 +89,11 @@ def _create(path: Path) -> tuple[Path, int, int]:
             raise
         mode = os.fstat(descriptor).st_mode & 0o777  # as the umask has made it
         os.fchmod(descriptor, 0o600)
-        _lock(descriptor)
+        with suppress(OSError):  # a file system without locks: then nobody removes anything either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # waits for another writer who takes it for a leftover
         if temporary.exists():
             return temporary, descriptor, mode
-        os.close(descriptor)  # another writer took it for a leftover before it was locked
+        os.close(descriptor)  # and who was first
 
 
 def _remove_leftovers(path: Path) -> None:

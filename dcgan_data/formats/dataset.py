@@ -22,6 +22,8 @@ AUTOENCODER, IMAGES = "autoencoder.safetensors", "images"
 SOURCE_INDEX = ".source_index.npz"
 INDEX_COPY = ".dataset.json"
 """What ``dataset.json`` says, but for the timings, with a hash of its own: to put that back from."""
+REMOVED_INDEX = f"{INDEX}.removed"
+"""The index of a set while ``--overwrite`` removes it."""
 STAGING = ".staging"
 """What an unfinished run works on: see ``formats.staging``."""
 _NAMES = re.compile(r"images/\d{5,8}\.npy|manifest\.parquet|duplicates\.parquet|autoencoder\.safetensors")
@@ -29,6 +31,11 @@ REMEDY = "run the command that made the set again with --overwrite"
 
 _OF_SOURCE = {"kind": str, "path": str, "records": int, "fingerprint": str, "passed_over": dict[str, int]}
 """What is read of ``source``."""
+_OF_DECISION = {"rule": str, "threshold": float, "against": dict[str, Any]}
+"""What is read of ``deduplication`` to check a set by; which of them there are depends on the rule."""
+_OF_OTHER_SET = {"path": str, "content_sha256": str}
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError)
+"""What is raised for an index that is none."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +125,15 @@ def read_info(out: Path) -> DatasetInfo:
         return _info_from(path, read_object(path))
     except (FileNotFoundError, NotADirectoryError):
         raise BadInput(_not_a_set(out)) from None
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, OSError) as error:
-        remedy = _put_back(out) if _can_be_put_back(out) else "rebuild the set"
+    except _DAMAGE as error:
+        remedy = _put_back(out) if _can_be_put_back(out) else "make the set again with another --out"
         raise BadInput(f"{path}: damaged ({type(error).__name__}: {error}); {remedy}") from None
+
+
+def check_index_not_lost(path: Path) -> None:
+    """BadInput if this is a set whose index was lost but can be put back: neither OUT nor SRC."""
+    if _can_be_put_back(path):
+        read_info(path)
 
 
 def read_index_copy(out: Path) -> DatasetInfo | None:
@@ -137,11 +150,15 @@ def index_was_changed(out: Path) -> bool:
 
 
 def _read_lasting(out: Path) -> dict[str, Any] | None:
+    """What the copy holds; None if it is not whole, or no index, whatever its own hash says."""
     try:
         stored = read_object(out / INDEX_COPY)
-        lasting: dict[str, Any] = stored["index"]
-        return lasting if stored["sha256"] == _hash_of(lasting) else None
-    except (ValueError, KeyError, TypeError, OSError):
+        lasting: dict[str, Any] = checked(dict[str, Any], stored["index"], "index")
+        if stored["sha256"] != _hash_of(lasting):
+            return None
+        _info_from(out / INDEX_COPY, {**lasting, "timings": {}})
+        return lasting
+    except _DAMAGE:
         return None
 
 
@@ -152,12 +169,23 @@ def _info_from(path: Path, raw: dict[str, Any]) -> DatasetInfo:
     info = build(DatasetInfo, raw)
     for name, kind in _OF_SOURCE.items():
         checked(kind, info.source.get(name), f"source.{name}")
+    _check_decision(info.deduplication)
     if not 1 <= info.image_size < 1 << 16 or min(info.shard_rows, default=0) < 0:
         raise ValueError(f"images of {info.image_size} px in shards of {info.shard_rows!r:.60}")
     strange = [name for name in info.files if not _NAMES.fullmatch(name)]
     if strange:  # it would be read, and written by a repair, wherever that is
         raise ValueError(f"lists {strange[0]!r}, which no set has")
     return info
+
+
+def _check_decision(found: dict[str, Any]) -> None:
+    for name, kind in _OF_DECISION.items():
+        if name in found or (name, found.get("rule")) == ("threshold", "near"):
+            checked(kind, found.get(name), f"deduplication.{name}")
+    if found.get("rule", "near") not in ("near", "exact"):
+        raise ValueError(f"deduplication.rule is {found['rule']!r:.60}, expected near or exact")
+    for name, kind in _OF_OTHER_SET.items() if found.get("against") else ():
+        checked(kind, found["against"].get(name), f"deduplication.against.{name}")
 
 
 def _hash_of(values: dict[str, Any]) -> str:
@@ -178,6 +206,11 @@ def _not_a_set(out: Path) -> str:
         return f"{out}: no such directory; 'dcgan-data dedup SRC --out {out}' makes a prepared set"
     if _can_be_put_back(out):
         return f"{out}: its {INDEX} is missing; {_put_back(out)}"
+    if (out / MANIFEST).exists() and not (out / STAGING).exists() and not (out / REMOVED_INDEX).exists():
+        return (
+            f"{out}: holds a set's files, but neither {INDEX} nor a whole copy of it ({INDEX_COPY}); "
+            "make the set again with another --out"
+        )
     if (out / IMAGES).is_dir():
         return (
             f"{out}: unfinished, it has no {INDEX}; run the command that was making it again to complete it"

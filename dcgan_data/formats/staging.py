@@ -35,6 +35,7 @@ from dcgan_data.formats.dataset import (
     INDEX_COPY,
     MANIFEST,
     PAIRS,
+    REMOVED_INDEX,
     SOURCE_INDEX,
     STAGING,
 )
@@ -44,8 +45,6 @@ from dcgan_data.formats.shards import FileStamp
 
 REPAIR = ".repair"
 """What an unfinished repair works on."""
-_REMOVED_INDEX = f"{INDEX}.removed"
-"""The index of a set while ``--overwrite`` removes it."""
 _AFRESH = "start afresh with --overwrite"
 REPORT = "report"
 REPORT_FILES = ("index.html", "contact_sheet.png", "audit.json")
@@ -181,7 +180,7 @@ def remove_own_files(out: Path) -> bool:
     if not is_set(out):
         return False
     if (out / INDEX).exists():  # renamed, no longer complete; removed last, still the proof after a kill
-        (out / INDEX).replace(out / _REMOVED_INDEX)
+        (out / INDEX).replace(out / REMOVED_INDEX)
     for path in (*_own_files(out), *_own_files(out, LEFTOVER)):
         path.unlink()
     for directory in (IMAGES, REPORT):
@@ -189,7 +188,7 @@ def remove_own_files(out: Path) -> bool:
             (out / directory).rmdir()
     for directory in (REPAIR, STAGING):
         shutil.rmtree(out / directory, ignore_errors=True)
-    (out / _REMOVED_INDEX).unlink(missing_ok=True)
+    (out / REMOVED_INDEX).unlink(missing_ok=True)
     return True
 
 
@@ -197,7 +196,7 @@ def is_set(out: Path) -> bool:
     """Whether ``out`` is a prepared set of this program's, complete or not."""
     if (out / STAGING / "plan.json").exists():
         return True
-    return _is_index(out / INDEX) or _is_index(out / _REMOVED_INDEX)
+    return _is_index(out / INDEX) or _is_index(out / REMOVED_INDEX)
 
 
 def _is_index(path: Path) -> bool:
@@ -209,10 +208,10 @@ def _is_index(path: Path) -> bool:
 
 def _own_files(out: Path, ending: str = "") -> list[Path]:
     """This program's files in a prepared set, or with LEFTOVER as their ending what a kill left of them."""
-    shards = f"{IMAGES}/[0-9][0-9][0-9][0-9][0-9].npy"
     reports = (f"{REPORT}/{name}" for name in REPORT_FILES)
+    names = (INDEX, INDEX_COPY, MANIFEST, PAIRS, AUTOENCODER, SOURCE_INDEX, *reports)
+    shards = out.glob(f"{IMAGES}/[0-9][0-9][0-9][0-9][0-9]*.npy{ending}")
     return [
-        path
-        for name in (INDEX, INDEX_COPY, MANIFEST, PAIRS, AUTOENCODER, SOURCE_INDEX, shards, *reports)
-        for path in out.glob(name + ending)
+        *(path for name in names for path in out.glob(name + ending)),
+        *(path for path in shards if path.name.partition(".")[0].isdigit()),
     ]

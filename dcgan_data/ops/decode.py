@@ -259,7 +259,9 @@ def _decode_other(data: bytes, wanted: Wanted) -> StoredImage:
         raise BadImage("not_an_image: no supported format in its first bytes") from None
     except Image.DecompressionBombError:
         raise BadImage("too_many_pixels") from None
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's, such as too many open files: the picture may be good
         word = "truncated" if "truncated" in str(error).lower() else "corrupt"
         raise BadImage(f"{word}: {_one_line(error)}", width, height) from None
     return StoredImage(rgb, part.reduction, width, height, orientation)

@@ -28,7 +28,10 @@ _BYTES = MappingProxyType(
 _COEFFICIENTS = 2.0
 """Bytes of a sample of a progressive JPEG: all of it is in memory before the first pixel is made."""
 
-_MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)
+_MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
+"""As libjpeg looks for the next one: whatever else is before it is passed over."""
+_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
+"""Markers without a length."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers that begin a frame, and say by their number how it is coded: the second bit is progressive."""
 
@@ -46,9 +49,10 @@ def coefficient_bytes(data: bytes, samples: int) -> int:
 
 def _is_progressive(data: bytes) -> bool:
     place = 2
-    while found := _MARKER.match(data, place):
-        marker = found[1][0]
+    while found := _MARKER.search(data, place):
+        marker, place = found[1][0], found.end()
         if marker in _FRAMES:
             return bool(marker & 2)
-        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+        if marker not in _ALONE:
+            place += int.from_bytes(data[place : place + 2])
     return False

@@ -159,6 +159,15 @@ def test_what_is_not_ours_is_left_alone(source: Path, tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
 
 
+def test_what_an_earlier_run_has_kept_stays(tmp_path: Path) -> None:
+    kept = tmp_path / "bench-scale" / "lmdb-1000" / "data.mdb"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"kept")
+    with pytest.raises(BadInput, match="no such file"):
+        bench_scale(ScaleSettings((120,), tmp_path, tmp_path / "nowhere"), SilentReporter())
+    assert kept.read_bytes() == b"kept"
+
+
 def test_nothing_is_left_without_keep(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         assert len(np.load(tmp_path / "bench-scale" / "photos.npy")) == 24

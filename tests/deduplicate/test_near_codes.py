@@ -57,11 +57,11 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slices, "KEY_BYTES", 0)
 
 
-def searched(folder: Path, memory: int) -> tuple[CodeSearch, Room]:
+def searched(folder: Path, memory: int, main: int = 0) -> tuple[CodeSearch, Room]:
     folder.mkdir(exist_ok=True)
     save_array(folder / "codes.npy", np.ascontiguousarray(Drawn().all()[:, 0]))
     bands = Bands.for_codes(COUNT, BANDS, 1)
-    room = Room(bands, COUNT, VIEWS, 8, 1, memory)
+    room = Room(bands, COUNT, VIEWS, 8, 1, memory, main)
     return CodeSearch(Drawn(), folder, bands, Limits(16, 8), plan_slices(folder, room)), room
 
 
@@ -163,6 +163,17 @@ def test_a_killed_search_goes_on(
     assert outcome(again) == expected
 
 
+def test_a_main_process_that_is_a_little_larger_than_before(tmp_path: Path, bare: None) -> None:
+    """It never takes the same memory twice, and cut bands fill the limit: what was found is not dropped."""
+    search, room = searched(tmp_path / "index", CUT, main=10_000)
+    assert sum(map(len, search.slices)) > BANDS
+    run(search, room)
+    found = set(search.folder.glob("found-*/*.npy"))
+    again, _ = searched(tmp_path / "index", CUT, main=10_400)
+    assert again.slices == search.slices
+    assert found and found == set(search.folder.glob("found-*/*.npy"))
+
+
 def test_less_memory_than_a_killed_run_had(tmp_path: Path, bare: None, expected: Any) -> None:
     """Its slices are too large: they are dropped with all that they found, and others made."""
     search, room = searched(tmp_path / "index", IN_GROUPS)
@@ -190,6 +201,18 @@ def test_a_full_disk_is_told_before_it_is_full(
     text = r"bytes more for what is found, and the index, .*; make room, and run the same command again: what"
     with pytest.raises(BadRequest, match=text):
         run(search, room)
+
+
+def test_a_disk_that_is_full_of_what_was_found(
+    tmp_path: Path, bare: None, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed at the end of its search needs no more room for the finds that are there."""
+    search, room = searched(tmp_path / "index", CUT)
+    run(search, room)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    again, room = searched(tmp_path / "index", CUT)
+    run(again, room)
+    assert outcome(again) == expected
 
 
 def test_no_queries_in_a_shard(tmp_path: Path, bare: None) -> None:

@@ -63,9 +63,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     form = metafunc.config.getoption("faults")
     if often := metafunc.definition.get_closest_marker("often"):
-        metafunc.parametrize("nth", range(often.kwargs[form]))
+        metafunc.parametrize("nth", range(_times(often, metafunc.config)))
     if each := metafunc.definition.get_closest_marker("each"):
         metafunc.parametrize("name", each.kwargs[form])
+
+
+def _times(often: pytest.Mark, config: pytest.Config) -> int:
+    """How often a test runs."""
+    form = config.getoption("faults")
+    return int(often.kwargs[form]) * (config.getoption("faults_times") if form == "long" else 1)
 
 
 @pytest.fixture
@@ -77,8 +83,9 @@ def nth() -> int:
 @pytest.fixture
 def moment(nth: int, request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> float:
     """A share of a run's length, 0 to 1: random, the same every time, and all parts have their turn."""
-    times = request.node.get_closest_marker("often").kwargs[pytestconfig.getoption("faults")]
-    return (nth + random.Random(nth).random()) / float(times)
+    return (nth + random.Random(nth).random()) / _times(
+        request.node.get_closest_marker("often"), pytestconfig
+    )
 
 
 @pytest.fixture(scope="session")

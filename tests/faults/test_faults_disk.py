@@ -50,7 +50,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", disk], check=True)
 
 
-@pytest.mark.often(short=1, long=8)
+@pytest.mark.often(short=1, long=4)
 @pytest.mark.each(short=["prepare", "export parquet"], long=COMMANDS)
 def test_the_disk_is_full(
     small_disk: Path, runs: Any, contents: Contents, outcome: Outcome, moment: float, name: str
@@ -75,7 +75,7 @@ def test_the_disk_is_full(
         outcome("Disk full", f"{name}, at any moment", WHOLE, 1)
 
 
-@pytest.mark.often(short=1, long=4)
+@pytest.mark.often(short=1, long=2)
 @pytest.mark.each(short=["prepare", "export lmdb"], long=COMMANDS)
 def test_files_may_not_be_large(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, moment: float, name: str
@@ -135,7 +135,7 @@ def test_the_disk_becomes_read_only(
         outcome("The disk becomes read-only", name, GOES_ON, 1, seen=ended.last)
 
 
-@pytest.mark.often(short=1, long=6)
+@pytest.mark.often(short=1, long=2)
 @pytest.mark.each(short=["prepare", "export parquet"], long=COMMANDS)
 @pytest.mark.parametrize("how", ["removed", "renamed"])
 def test_the_destination_goes_away(

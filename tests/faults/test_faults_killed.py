@@ -39,7 +39,7 @@ def shards(out: Path) -> dict[str, tuple[int, int]]:
     return {name: (status.st_ino, status.st_mtime_ns) for name, status in statuses.items()}
 
 
-@pytest.mark.often(short=1, long=100)
+@pytest.mark.often(short=1, long=26)
 @pytest.mark.parametrize("name", ["prepare", "dedup"])
 def test_a_set_whose_command_is_killed(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, nth: int, moment: float, name: str
@@ -56,7 +56,7 @@ def test_a_set_whose_command_is_killed(
     outcome("kill -9 of the command", name, GOES_ON, 1, "the shards in flight (one a worker)")
 
 
-@pytest.mark.often(short=1, long=17)
+@pytest.mark.often(short=1, long=4)
 @pytest.mark.each(short=["export webdataset", "export lmdb"], long=FORMATS)
 def test_an_export_whose_command_is_killed(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, nth: int, moment: float, name: str
@@ -72,7 +72,7 @@ def test_an_export_whose_command_is_killed(
     outcome("kill -9 of the command", name, GOES_ON, 1, "what was written of the export")
 
 
-@pytest.mark.often(short=1, long=100)
+@pytest.mark.often(short=1, long=24)
 def test_a_training_whose_command_is_killed(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, nth: int, moment: float
 ) -> None:
@@ -91,7 +91,7 @@ def test_a_training_whose_command_is_killed(
     )
 
 
-@pytest.mark.often(short=1, long=34)
+@pytest.mark.often(short=1, long=8)
 @pytest.mark.each(short=["prepare", "export"], long=["prepare", "dedup", "export"])
 def test_a_worker_is_killed(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, nth: int, moment: float, name: str

@@ -28,7 +28,7 @@ def go_on(runs: Any, name: str, directory: Path, contents: Contents) -> None:
     assert contents(directory) == runs.made(name)
 
 
-@pytest.mark.often(short=1, long=6)
+@pytest.mark.often(short=1, long=2)
 @pytest.mark.each(short=["prepare"], long=COMMANDS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_interrupted(
@@ -48,7 +48,7 @@ def test_interrupted(
     outcome(f"{signal.Signals(number).name}", f"{name}, at any moment", happened, 1, seen=seen)
 
 
-@pytest.mark.often(short=1, long=4)
+@pytest.mark.often(short=1, long=2)
 @pytest.mark.each(short=["prepare"], long=COMMANDS)
 def test_stopped_and_continued(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, moment: float, name: str
@@ -63,7 +63,7 @@ def test_stopped_and_continued(
     outcome("SIGSTOP, SIGCONT", f"{name}, at any moment", "goes on as if nothing had been", 1)
 
 
-@pytest.mark.often(short=1, long=3)
+@pytest.mark.often(short=1, long=2)
 @pytest.mark.each(short=["prepare"], long=COMMANDS)
 def test_two_at_once(
     tmp_path: Path, runs: Any, contents: Contents, outcome: Outcome, moment: float, name: str

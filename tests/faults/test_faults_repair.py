@@ -35,7 +35,7 @@ def remove(path: Path, chance: random.Random) -> None:
 DAMAGES = {"cut short": cut_short, "a bit flipped": flip_a_bit, "removed": remove}
 
 
-@pytest.mark.often(short=4, long=45)
+@pytest.mark.often(short=4, long=30)
 def test_a_file_of_a_set_is_damaged(
     tmp_path: Path, command: Any, near_set: Path, contents: Any, outcome: Outcome, nth: int
 ) -> None:
@@ -77,7 +77,7 @@ def length(tmp_path_factory: pytest.TempPathFactory, command: Any, near_set: Pat
     return int(command.counted)
 
 
-@pytest.mark.often(short=2, long=30)
+@pytest.mark.often(short=2, long=12)
 def test_a_repair_that_is_killed(
     tmp_path: Path,
     command: Any,

@@ -112,7 +112,7 @@ def replace(file: Path) -> None:
     other.replace(file)
 
 
-@pytest.mark.often(short=1, long=5)
+@pytest.mark.often(short=1, long=3)
 @pytest.mark.each(short=["lmdb"], long=KINDS)
 @pytest.mark.parametrize("damage", [remove, cut, replace])
 def test_a_source_changes_while_it_is_read(
@@ -164,7 +164,7 @@ def pages(data: bytes, kind: str) -> list[int]:
     return [number for number in numbers if (found[number] or kind == "meta") and flags[number] == flag]
 
 
-@pytest.mark.often(short=1, long=30)
+@pytest.mark.often(short=1, long=12)
 @pytest.mark.parametrize("name", list(KINDS_OF_PAGES))
 def test_a_torn_page(
     tmp_path: Path,
@@ -214,7 +214,7 @@ def test_a_torn_page(
     outcome("An LMDB with a torn page", f"half of a page overwritten: {name}", happened, 1)
 
 
-@pytest.mark.often(short=3, long=50)
+@pytest.mark.often(short=3, long=20)
 def test_an_lmdb_that_is_cut_short(
     tmp_path: Path, command: Any, runs: Any, near_source: Path, outcome: Outcome, moment: float
 ) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
+import os
 import re
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,36 @@ def test_the_next_writer_removes_what_a_kill_left_and_nothing_else(tmp_path: Pat
         temporary.write_bytes(b"new")
     assert {path.name for path in tmp_path.iterdir()} == {"file.bin", *others}
     assert (tmp_path / "file.bin").read_bytes() == b"new"
+
+
+def test_a_writer_who_takes_a_new_file_for_a_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock comes before ours, its removal a moment later."""
+    path, made, others = tmp_path / "file.bin", threading.Event(), []
+    chmod = os.fchmod
+
+    def remove(taken: Path, descriptor: int) -> None:
+        made.wait(0.3)  # for whom waits for the lock this is over first
+        taken.unlink(missing_ok=True)
+        os.close(descriptor)
+
+    def chmod_and_meet(descriptor: int, mode: int) -> None:
+        chmod(descriptor, mode)
+        if not others:
+            (taken,) = tmp_path.glob("*.tmp")
+            other = os.open(taken, os.O_RDWR)
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            others.append(threading.Thread(target=remove, args=(taken, other)))
+            others[0].start()
+
+    monkeypatch.setattr("dcgan_data.formats.atomic.os.fchmod", chmod_and_meet)
+    with atomic_path(path) as temporary:
+        made.set()
+        others[0].join()
+        temporary.write_bytes(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 KILLED = """

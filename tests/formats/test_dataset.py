@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def test_damaged_values(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert text.startswith(f"{tmp_path}/dataset.json: damaged (")
     assert text.endswith(f"); 'dcgan-data verify {tmp_path} --repair' puts it back")
     (tmp_path / INDEX_COPY).unlink()
-    assert message(tmp_path).endswith("); rebuild the set")
+    assert message(tmp_path).endswith("); make the set again with another --out")
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../notes.txt", "images/../../x.npy", "images/1.npy", ""])
@@ -187,3 +188,30 @@ def test_not_text(tmp_path: Path) -> None:
 def test_counts_must_add_up() -> None:
     with pytest.raises(AssertionError):
         Counts(read=3, kept=1, duplicate=1, rejected=0)
+
+
+@pytest.mark.parametrize("copy", [{}, [], {"schema_version": SCHEMA_VERSION, "files": 7}])
+def test_a_copy_that_is_no_index_though_its_hash_fits(tmp_path: Path, copy: Any) -> None:
+    write_info(tmp_path, INFO)
+    digest = hashlib.sha256(json.dumps(copy, sort_keys=True).encode()).hexdigest()
+    (tmp_path / INDEX_COPY).write_text(json.dumps({"index": copy, "sha256": digest}))
+    assert read_index_copy(tmp_path) is None
+    assert not index_was_changed(tmp_path)
+    (tmp_path / INDEX).unlink()
+    assert "repair" not in message(tmp_path)  # which could not put anything back
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong"),
+    [
+        ({"rule": 7}, "deduplication.rule is 7, expected str"),
+        ({"rule": "far"}, "deduplication.rule is 'far', expected near or exact"),
+        ({"rule": "near"}, "deduplication.threshold is None, expected float"),
+        ({"rule": "exact", "threshold": "high"}, "deduplication.threshold is 'high', expected float"),
+        ({"rule": "exact", "against": 5}, "deduplication.against is 5, expected dict[str, Any]"),
+        ({"rule": "exact", "against": {"path": 5}}, "deduplication.against.path is 5, expected str"),
+    ],
+)
+def test_a_decision_that_is_none(tmp_path: Path, found: dict[str, Any], wrong: str) -> None:
+    change(tmp_path, deduplication=found)
+    assert f"damaged (ValueError: {wrong})" in message(tmp_path)

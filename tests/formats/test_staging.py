@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from dcgan_data.errors import BadInput
+from dcgan_data.formats.atomic import write_json
 from dcgan_data.formats.manifest import RECORD_SCHEMA
 from dcgan_data.formats.shards import FileStamp
 from dcgan_data.formats.staging import Staging, remove_own_files
@@ -88,3 +89,12 @@ def test_remove_own_files_removes_their_directories(copied_set: Path) -> None:
     remove_own_files(copied_set)
     assert {path.name for path in copied_set.iterdir()} <= {".lock"}
     remove_own_files(copied_set)  # nothing there: nothing to do
+
+
+def test_shards_of_any_number_are_our_own_and_nothing_beside_them(tmp_path: Path) -> None:
+    write_json(tmp_path / "dataset.json", {"schema_version": 3})
+    for name in ("00000.npy", "123456.npy", "12345-notes.npy", "1234.npy"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / name).touch()
+    assert remove_own_files(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["1234.npy", "12345-notes.npy"]

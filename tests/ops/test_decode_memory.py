@@ -10,6 +10,7 @@ from PIL import Image
 
 from dcgan_data.ops import decode
 from dcgan_data.ops.decode import BadImage, DecodeSettings, decode_square
+from dcgan_data.ops.footprint import coefficient_bytes
 
 Picture = Callable[..., np.ndarray]
 Encoded = Callable[..., bytes]
@@ -52,6 +53,18 @@ def test_a_progressive_jpeg_takes_more(picture: Picture, encoded: Encoded) -> No
     assert reason(encoded(cmyk, "JPEG", progressive=True), limit).startswith(
         "too_many_pixels: as JPEG takes 1 MB"
     )
+
+
+@pytest.mark.parametrize("odd", [b"\xff\x01", b"\xff\xd0", b"\xff\x00", b"\xff\xff", b"\xff\xfe\0\3-junk"])
+def test_a_progressive_jpeg_does_not_hide_behind_odd_bytes(
+    picture: Picture, encoded: Encoded, odd: bytes
+) -> None:
+    """libjpeg passes over all of these before a header segment, strictly or as Pillow has it."""
+    data = encoded(picture(64, 64), "JPEG", progressive=True)
+    odd_data = data[:2] + odd + data[2:]
+    decode_square(odd_data, TO_32)
+    assert coefficient_bytes(odd_data, 100) == coefficient_bytes(data, 100) == 200
+    assert coefficient_bytes(encoded(picture(64, 64), "JPEG"), 100) == 0
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 from collections.abc import Callable
@@ -30,6 +31,21 @@ def decode_or_reason(data: bytes) -> np.ndarray | str:
         return decode_square(data, TO_32).pixels
     except BadImage as bad:
         return bad.reason
+
+
+def test_what_the_system_lacks_is_no_fault_of_the_picture(
+    picture: Picture, encoded: Encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a TIFF opens a file of its own; with no descriptor left, a good picture is not rejected."""
+
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    data = encoded(picture(64, 64), "TIFF")
+    decode_square(data, TO_32)
+    monkeypatch.setattr("tempfile.TemporaryFile", none_left)
+    with pytest.raises(OSError, match="Too many open files"):
+        decode_square(data, TO_32)
 
 
 def test_nothing() -> None:

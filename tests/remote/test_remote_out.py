@@ -42,7 +42,7 @@ def files_of(out: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in out.rglob("*")
-        if path.is_file() and not path.relative_to(out).parts[0].startswith(".")
+        if path.is_file() and path.name not in (".lock", ".source_index.npz")
     }
 
 
@@ -178,12 +178,21 @@ def test_an_unfinished_upload_of_another_set(
     plan = {"content_sha256": "0" * 64, "files": {"images/00009.npy": {}}, "replaces": []}
     store.put(f"{name}/sets/faces/.upload/plan.json", json.dumps(plan).encode())
     store.put(f"{name}/sets/faces/images/00009.npy", b"of the other")
+    store.put(f"{name}/sets/faces/.upload/images/00009.npy", b"of the other, on its way")
     with pytest.raises(
         BadRequest, match="holds an unfinished upload of another set; finish that one, choose"
     ):
         upload_set(copied, url, False, SilentReporter())
     upload_set(copied, url, True, SilentReporter())
     assert objects(store, name) == uploaded(copied)
+
+
+def test_an_empty_folder_that_was_made_in_a_browser(bucket: Any, copied: Path) -> None:
+    """Consoles of stores make an object without a name of its own."""
+    store, name = bucket
+    store.put(f"{name}/sets/faces/", b"")
+    upload_set(copied, parse_url(f"s3://{name}/sets/faces"), False, SilentReporter())
+    assert objects(store, name) == {**uploaded(copied), "sets/faces/": b""}
 
 
 def test_a_set_that_was_changed_here_is_not_uploaded(bucket: Any, copied: Path) -> None:
@@ -208,6 +217,7 @@ def test_a_bucket_that_is_not_there(store: Any, copied: Path) -> None:
         ("gs://b/set", "--out gs://b/set: sets are uploaded to s3:// only; make it in a local directory"),
         ("s3://b", "--out s3://b: a whole bucket; name a prefix in it, such as s3://b/set"),
         ("s3://b/", "--out s3://b/: a whole bucket; name a prefix in it"),
+        ("s3://b/sets/..", "--out s3://b/sets/..: '.' and '..' mean nothing in a bucket; name"),
     ],
 )
 def test_where_sets_cannot_go(out: str, expected: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -136,8 +135,8 @@ def _measure(settings: ScaleSettings, images: int, workshop: Workshop, reporter:
     stages = _run_watched(job, images, reporter)
     score = score_set(out, truth, keys)
     if not settings.keep:
-        shutil.rmtree(lmdb)
-        shutil.rmtree(out)
+        workshop.remove(lmdb)
+        workshop.remove(out)
     return SetLines(images, round(lmdb_mb), build_seconds, stages, score)
 
 

@@ -18,6 +18,7 @@ from dcgan_data.bench.scale.truth import Truth
 from dcgan_data.demo import make_demo_lmdb
 from dcgan_data.errors import BadRequest
 from dcgan_data.formats.atomic import write_json
+from dcgan_data.formats.lock import LOCK, locked
 from dcgan_data.formats.shards import stamp_file
 from dcgan_data.reporter import Reporter
 
@@ -35,6 +36,8 @@ class Workshop:
     """uint8 (P, 256, 352, 3), what the records are made from."""
     workers: int
     """Processes that make them."""
+    kept: frozenset[str]
+    """Names of what earlier runs have left there: not this one's to remove."""
 
     def lmdb(self, truth: Truth, keys: np.ndarray, seed: int, reporter: Reporter) -> tuple[Path, float]:
         """An LMDB of these records, and the seconds that it took, now or in an earlier run, to write it."""
@@ -53,6 +56,11 @@ class Workshop:
         write_json(made, {**wanted, "seconds": seconds})
         return directory, seconds
 
+    def remove(self, path: Path) -> None:
+        """Remove what this run has made."""
+        if path.name not in self.kept:
+            shutil.rmtree(path)
+
     def new_set(self, images: int) -> Path:
         """Where a set is made; what an earlier run left there is removed."""
         path = self.path / f"set-{images}"
@@ -67,16 +75,33 @@ def open_workshop(work: Path, source: Path | None, workers: int, keep: bool) -> 
     BadRequest if there is something in it that is not ours; BadInput if there are no photos.
     """
     path = work / "bench-scale"
-    path.mkdir(parents=True, exist_ok=True)
-    foreign = [entry.name for entry in path.iterdir() if not _OURS.fullmatch(entry.name)]
+    try:
+        with locked(path, "--work"):
+            before = frozenset(entry.name for entry in path.iterdir()) - {LOCK}
+            try:
+                yield _furnished(path, source, workers, before)
+            finally:
+                if not keep:
+                    _remove_new(path, before)
+    finally:
+        if path.exists() and {entry.name for entry in path.iterdir()} == {LOCK}:
+            shutil.rmtree(path)
+
+
+def _furnished(path: Path, source: Path | None, workers: int, before: frozenset[str]) -> Workshop:
+    """Put the photos there."""
+    foreign = sorted(name for name in before if not _OURS.fullmatch(name))
     if foreign:
         raise BadRequest(f"{path}: holds {foreign[0]}, which is not of this command; choose another --work")
-    try:
-        if source is None:
-            source = path / "drawn"
-            make_demo_lmdb(source, _DRAWN, copy_share=0.0)
-        collect_photos(source, path / "photos.npy")
-        yield Workshop(path, path / "photos.npy", workers)
-    finally:
-        if not keep:
-            shutil.rmtree(path)
+    if source is None:
+        source = path / "drawn"
+        make_demo_lmdb(source, _DRAWN, copy_share=0.0)
+    collect_photos(source, path / "photos.npy")
+    return Workshop(path, path / "photos.npy", workers, before)
+
+
+def _remove_new(path: Path, before: frozenset[str]) -> None:
+    """Remove what was not there before."""
+    for entry in path.iterdir():
+        if entry.name not in before | {LOCK}:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
