@@ -107,11 +107,16 @@ def save_checkpoint(
         except OSError as error:
             shutil.rmtree(temporary, ignore_errors=True)
             raise TrainingStopped(_cannot_write(target, error)) from None
+    remove_old(directory, keep)
+    return target
+
+
+def remove_old(directory: Path, keep: int) -> None:
+    """Remove all checkpoints but the newest ``keep`` and the best, and what kills have left unfinished."""
     best = best_checkpoint(directory)
     _remove([path for path in checkpoints_in(directory)[:-keep] if path != best])
     for leftover in _matching(directory, _UNFINISHED):
         shutil.rmtree(leftover)
-    return target
 
 
 def load_checkpoint(checkpoint: Path, state: TrainState) -> Facts:

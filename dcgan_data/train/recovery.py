@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from dcgan_data.errors import BadInput, BadRequest
-from dcgan_data.train.checkpoint import Facts, checkpoints_in, discard_after, load_checkpoint
+from dcgan_data.train.checkpoint import Facts, checkpoints_in, discard_after, load_checkpoint, remove_old
 from dcgan_data.train.config import TrainConfig
 from dcgan_data.train.game import TrainState
 from dcgan_data.train.guard import Failure
@@ -61,6 +61,7 @@ class Recovery:
         self.recorder.restore(facts)
         if state.ranks.first:
             discard_after(run.checkpoints, facts.step)
+            remove_old(run.checkpoints, self.config.keep_checkpoints)  # what a kill kept the last save from
             run.return_to(facts.step)
             for message in passed_over:
                 self.recorder.tell(Event(facts.step, "damaged checkpoint", message))

@@ -85,7 +85,7 @@ def test_files_may_not_be_large(
     ended = runs(name, tmp_path, limits={"RLIMIT_FSIZE": limit})
     done = f"{name}, files of at most 256 bytes to 128 kB"
     if ended.code:
-        assert_told(ended, "File too large|mdb_txn_commit: Input/output error")
+        assert_told(ended, "File too large|No space left|mdb_txn_commit: Input/output error")
         go_on(runs, name, tmp_path, contents)
         outcome("Disk full (a limit on files)", done, GOES_ON, 1, seen=ended.last)
     else:

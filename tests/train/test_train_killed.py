@@ -324,6 +324,18 @@ def test_all_checkpoints_damaged(prepared: Path, paper_run: Path, tmp_path: Path
     ]
 
 
+def test_killed_before_old_checkpoints_were_removed(prepared: Path, paper_run: Path, tmp_path: Path) -> None:
+    """After the last one was written: nothing is left to train, but something to tidy."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(paper_run, run_dir)
+    assert len(names(run_dir)) == 4
+    summary = train(resumed_config(prepared, run_dir, keep_checkpoints=1), resume=True)
+    best = min(checkpoints_in(paper_run / "checkpoints"), key=lambda path: facts(path)["score"])
+    assert summary.steps == STEPS
+    assert set(names(run_dir)) <= {best.name, f"{STEPS:06d}"}
+    assert_same_end(run_dir, paper_run)
+
+
 # Interrupted
 
 
