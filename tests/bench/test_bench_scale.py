@@ -181,7 +181,12 @@ def test_nothing_is_left_without_keep(source: Path, tmp_path: Path, monkeypatch:
 
 def test_what_fails_is_told(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "free_bytes", lambda path: 1000)
-    with pytest.raises(BadRequest, match=r"200 images need about .* bytes, 1,000 are free; make room"):
+    with pytest.raises(BadRequest, match=r"200 images need about 9,000,000 bytes, 1,000 are free; make room"):
+        bench_scale(ScaleSettings((200,), tmp_path, source), SilentReporter())
+    kept = tmp_path / "bench-scale" / "lmdb-200" / "data.mdb"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(bytes(3_000_000))
+    with pytest.raises(BadRequest, match=r"200 images need about 6,000,000 bytes"):
         bench_scale(ScaleSettings((200,), tmp_path, source), SilentReporter())
     with pytest.raises(BadRequest, match="--images 10: expected 100 or more"):
         ScaleSettings((10,), tmp_path)

@@ -17,7 +17,7 @@ from joblib.externals.loky import get_reusable_executor
 
 from dcgan_data.bench.scale.truth import TruthScore, draw_truth, record_keys, score_set
 from dcgan_data.bench.scale.watching import StageClock, StageUse, Watcher
-from dcgan_data.bench.scale.workshop import Workshop, open_workshop
+from dcgan_data.bench.scale.workshop import Workshop, lmdb_path, open_workshop
 from dcgan_data.errors import BadInput, BadRequest, DcganDataError
 from dcgan_data.pipeline import run_job
 from dcgan_data.plan import Job, free_bytes
@@ -117,7 +117,9 @@ def bench_scale(settings: ScaleSettings, reporter: Reporter) -> ScaleResult:
 def _check(settings: ScaleSettings) -> None:
     if importlib.util.find_spec("psutil") is None:
         raise BadRequest("bench scale needs psutil: pip install 'dcgan-data[bench]'")
-    needed, free = max(settings.images) * _BYTES_A_RECORD, free_bytes(settings.work)
+    there = (lmdb_path(settings.work, images) / "data.mdb" for images in settings.images)
+    kept = sum(path.stat().st_size for path in there if path.exists())
+    needed, free = max(settings.images) * _BYTES_A_RECORD - kept, free_bytes(settings.work)
     if needed > free:
         raise BadRequest(
             f"--work {settings.work}: {max(settings.images):,} images need about {needed:,} bytes, {free:,} "

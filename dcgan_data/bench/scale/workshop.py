@@ -23,7 +23,13 @@ from dcgan_data.formats.shards import stamp_file
 from dcgan_data.reporter import Reporter
 
 _OURS = re.compile(r"drawn|photos\.npy|(lmdb|set)-\d+")
+_NAME = "bench-scale"
 _DRAWN = 1000
+
+
+def lmdb_path(work: Path, images: int) -> Path:
+    """Where the LMDB of so many records is."""
+    return work / _NAME / f"lmdb-{images}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Workshop:
 
     def lmdb(self, truth: Truth, keys: np.ndarray, seed: int, reporter: Reporter) -> tuple[Path, float]:
         """An LMDB of these records, and the seconds that it took, now or in an earlier run, to write it."""
-        directory = self.path / f"lmdb-{len(keys)}"
+        directory = lmdb_path(self.path.parent, len(keys))
         made = directory / "made.json"
         wanted = {"seed": seed, "photos": stamp_file(self.photos).sha256}
         if made.exists():
@@ -74,7 +80,7 @@ def open_workshop(work: Path, source: Path | None, workers: int, keep: bool) -> 
 
     BadRequest if there is something in it that is not ours; BadInput if there are no photos.
     """
-    path = work / "bench-scale"
+    path = work / _NAME
     try:
         with locked(path, "--work"):
             before = frozenset(entry.name for entry in path.iterdir()) - {LOCK}
