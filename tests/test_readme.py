@@ -43,7 +43,7 @@ SMALLER = {
 """Put after a command's own options, where they win: the same command, in a second."""
 BRIEF = ["--image-size", "32", "--width", "2", "--batch-size", "4", "--seconds", "0.05"]
 """Of ``bench train``."""
-FEWER = {"100000": "2000", "--peers": "--no-peers", "200": "1"}
+FEWER = {"100000": "2000", "1000000": "120", "--peers": "--no-peers", "200": "1"}
 """Put in the place of a measurement's own words."""
 
 
