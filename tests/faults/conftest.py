@@ -36,7 +36,8 @@ What was done to the tool, how often, and what came of it. `make faults` does it
 this page is not written. After every fault whose cause can be taken away the same command is given again, and
 what it makes is compared, byte by byte, with what an undisturbed run makes.
 
-*n* is how often it was done; *lost* is what was good before and is not there after.
+*n* is how often it was done; *lost* is what was good before and is not there after. This page is of the
+FORM form.
 """
 
 
@@ -426,6 +427,7 @@ class Table:
 
     def __init__(self, config: pytest.Config) -> None:
         self.path: Path | None = config.getoption("faults_table")
+        self.form: str = config.getoption("faults")
         self.counts: Counter[Row] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -438,7 +440,7 @@ class Table:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self.path is not None and exitstatus == pytest.ExitCode.OK:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(table(self.counts), encoding="utf-8")
+            self.path.write_text(table(self.counts).replace("FORM", self.form, 1), encoding="utf-8")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
         if self.path is not None:
