@@ -13,11 +13,13 @@ import typer
 from dcgan_data import render
 from dcgan_data.cli_options import (
     JsonOption,
+    MemoryOption,
     SetArgument,
     VerboseOption,
     WorkersOption,
     all_cores,
     as_json_text,
+    parse_bytes,
 )
 from dcgan_data.console import ConsoleReporter
 from dcgan_data.errors import BadRequest, DamagedSet
@@ -49,6 +51,7 @@ def verify(
         ),
     ] = None,
     workers: WorkersOption = None,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -58,10 +61,12 @@ def verify(
     """
     if source and not repair:
         raise BadRequest(f"--source {source}: OUT is checked from its own files; give --repair with it")
+    if memory and not repair:
+        raise BadRequest(f"--memory {memory}: nothing is searched for in a check; give --repair with it")
     processes = all_cores() if workers is None else workers
     try:
         if repair:
-            _repair(out, source, processes, as_json)
+            _repair(out, source, processes, parse_bytes(memory), as_json)
             return
         from dcgan_data.verify import verify as check
 
@@ -75,13 +80,13 @@ def verify(
     print(json.dumps(dataclasses.asdict(result)) if as_json else render.verification(out, result))
 
 
-def _repair(out: Path, source: str | None, workers: int, as_json: bool) -> None:
+def _repair(out: Path, source: str | None, workers: int, memory: int, as_json: bool) -> None:
     from dcgan_data.repair import RepairSettings
     from dcgan_data.repair import repair as mend
     from dcgan_data.sources.location import parse_location
 
     place = parse_location(source) if source else None
-    result = mend(out, RepairSettings(place, workers), ConsoleReporter())
+    result = mend(out, RepairSettings(place, workers, memory), ConsoleReporter())
     print(as_json_text(result) if as_json else render.repaired(result))
     result.require_whole()
 

@@ -136,7 +136,7 @@ class _Run(Generic[Result]):
                         yield result
             except worker_deaths():
                 if self.hold:
-                    wait_for_workers(self.hold)  # a cluster does not end what else it is at
+                    wait_for_workers(self.hold, _listener.get())  # a cluster does not end what else it is at
                 suspects = [number for number in left if (self.notes / str(number)).exists()]
                 pools_in_vain = 0 if suspects or len(left) < before else pools_in_vain + 1
                 if pools_in_vain == _MOST_POOLS_IN_VAIN:

@@ -64,15 +64,9 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
         from dcgan_data.device import resolve_device  # torch: only where it is needed
 
         resolve_device(job.device)  # before hours of decoding, not after
-    if job.memory and plan.recipe.dedup.rule == "near":
-        deduplicate.check_memory(plan.recipe, plan.source["records"], max(job.workers, 1), job.memory)
-    with locked(job.out, "--out"), deaths_told_to(reporter.say):
-        was_set = is_set(job.out) if job.in_place or not job.overwrite else remove_own_files(job.out)
-        if not was_set:
-            _refuse_foreign_files(job.out)
-        info = _finished(job, plan, reporter)
+    with locked(job.out, "--out", reporter.say), deaths_told_to(reporter.say):
+        info = None if _starts_afresh(job) else _finished(job, plan, reporter)
         if info is None:
-            _check_disk(job.out, plan.disk_bytes, 0 if job.in_place else _present_bytes(job.out))
             with parallel_backend(job.backend, job.scheduler) as most:
                 info = _make(dataclasses.replace(job, workers=job.workers or most), plan, reporter)
         _check_rejected(info, job)
@@ -81,7 +75,15 @@ def run_job(job: Job, reporter: Reporter) -> DatasetInfo:
     return info
 
 
+def _starts_afresh(job: Job) -> bool:
+    return job.overwrite and not job.in_place
+
+
 def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
+    _check_memory(job, plan)  # before anything is removed
+    _check_disk(job.out, plan.disk_bytes, 0 if job.in_place else _present_bytes(job.out))
+    if _starts_afresh(job) and not remove_own_files(job.out):
+        _refuse_foreign_files(job.out)
     staging = Staging(job.out)
     timings: dict[str, float] = {}
     _begin(job, plan, staging, reporter)
@@ -113,6 +115,14 @@ def _make(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo:
         stage.advance(len(images))
     staging.remove()
     return info
+
+
+def _check_memory(job: Job, plan: Plan) -> None:
+    """BadRequest if the memory is too little for the search, before hours of work."""
+    decides_only = plan.prepared and job.in_place and _only_decides_anew(plan, plan.prepared)
+    if job.memory and plan.recipe.dedup.rule == "near" and not decides_only:
+        searched = plan.against.info.counts.kept if plan.against else plan.source["records"]
+        deduplicate.check_memory(plan.recipe, searched, job.workers, job.memory)
 
 
 def _begin(job: Job, plan: Plan, staging: Staging, reporter: Reporter) -> None:
@@ -203,7 +213,9 @@ def _finish(
 
 
 def _finished(job: Job, plan: Plan, reporter: Reporter) -> DatasetInfo | None:
-    """The index of a set that is complete already; BadRequest if it is another job's."""
+    """The index of a set that is complete already; BadRequest if it is another job's, or no set at all."""
+    if not is_set(job.out):
+        _refuse_foreign_files(job.out)
     if not (job.out / INDEX).exists():
         return None
     info = read_info(job.out)
@@ -283,7 +295,7 @@ def _refuse_foreign_files(out: Path) -> None:
 
 
 def _present_bytes(out: Path) -> int:
-    """What a killed run has written of the pixels."""
+    """The pixels that a killed run has written, or that --overwrite removes."""
     return sum(path.stat().st_size for path in out.glob("images/*.npy"))
 
 
@@ -291,8 +303,9 @@ def _check_disk(out: Path, needed: int, present: int) -> None:
     """BadRequest if what is needed does not fit; ``present`` of it is there."""
     free = free_bytes(out)
     if needed - present > free:
+        megabytes = -(-(needed - present) // 1_000_000)
         raise BadRequest(
-            f"{out}: needs about {needed - present:,} bytes more, {free:,} are free; "
+            f"{out}: needs about {megabytes:,} MB more, {free // 1_000_000:,} are free; "
             "make room, choose another --out, or a smaller --image-size or --limit"
         )
 

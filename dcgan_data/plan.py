@@ -73,12 +73,12 @@ class Job:
     scheduler: str = ""
     """Address of the cluster; empty for ``loky``, and for the Ray cluster that this machine is part of."""
     memory: int = 0
-    """Bytes that all processes on this machine may use together; 0: no limit."""
+    """Bytes that all processes on this machine may use together for the search; 0: no limit."""
     upload: Url | None = None
     """Where the finished set is uploaded to."""
 
     def __post_init__(self) -> None:
-        if self.workers < (self.backend == "loky"):
+        if self.workers < 0 or (self.workers == 0 and self.backend == "loky"):
             raise BadRequest(f"--workers {self.workers}: expected 1 or more")
         if self.device not in DEVICES:
             raise BadRequest(f"--device {self.device}: expected one of {', '.join(DEVICES)}")

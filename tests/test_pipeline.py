@@ -17,6 +17,7 @@ from dcgan_data.formats.dataset import DatasetInfo
 from dcgan_data.formats.manifest import Counts
 from dcgan_data.formats.prepared import PreparedSet
 from dcgan_data.plan import Job, default_out, make_plan
+from dcgan_data.recipe import Recipe
 from dcgan_data.verify import verify
 
 Make = Callable[..., DatasetInfo]
@@ -378,12 +379,53 @@ def test_not_enough_disk_is_said_before_any_work(
     monkeypatch.setattr("dcgan_data.pipeline.free_bytes", lambda out: needed - 1)
     out = tmp_path / "set"
     assert refusal(BadRequest, make, source, out) == (
-        f"{out}: needs about {needed:,} bytes more, {needed - 1:,} are free; "
+        f"{out}: needs about 1 MB more, 0 are free; "
         "make room, choose another --out, or a smaller --image-size or --limit"
     )
     assert [path.name for path in out.iterdir() if path.name != ".lock"] == []
     monkeypatch.setattr("dcgan_data.pipeline.free_bytes", lambda out: needed)
     assert make(source, out).counts.read == 20
+
+
+@pytest.mark.parametrize("lacking", ["disk", "memory"])
+def test_what_does_not_fit_is_said_before_a_set_is_removed(
+    copied_set: Path,
+    source: Path,
+    make: Make,
+    near_recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+    lacking: str,
+) -> None:
+    before = contents(copied_set)
+    if lacking == "disk":  # shards that are removed make room: the rows are what does not fit
+        monkeypatch.setattr("dcgan_data.pipeline.free_bytes", lambda out: 0)
+    memory = int(lacking == "memory")
+    text = refusal(BadRequest, make, source, copied_set, near_recipe, overwrite=True, memory=memory)
+    assert ("0 are free" if lacking == "disk" else "--memory: 0MB are too little") in text
+    assert contents(copied_set) == before
+
+
+def test_too_little_memory_is_said_before_any_work(
+    tmp_path: Path, source: Path, make: Make, near_recipe: Recipe, near_set: Path
+) -> None:
+    out = tmp_path / "set"
+    text = refusal(BadRequest, make, source, out, near_recipe, memory=100_000_000)
+    assert text.startswith("--memory: 100MB are too little to search among 20 codes with 1 workers; give at ")
+    assert [path.name for path in out.iterdir() if path.name != ".lock"] == []
+    text = refusal(BadRequest, make, source, out, near_recipe, memory=1, against=near_set)
+    assert f"among {PreparedSet.open(near_set).info.counts.kept} codes" in text
+    assert make(source, out, memory=100_000_000).counts.read == 20  # exact copies need no search
+
+
+def test_too_little_memory_where_nothing_is_searched(
+    copied_near_set: Path, near_source: Path, make: Make, near: Callable[..., Recipe]
+) -> None:
+    finished = make(near_source, copied_near_set, near(), memory=1)
+    decided = make(copied_near_set, copied_near_set, near(threshold=0.99), overwrite=True, memory=1)
+    assert decided.counts.kept > finished.counts.kept
+    assert "--memory: 0MB" in refusal(
+        BadRequest, make, copied_near_set, copied_near_set, near(radius=8), overwrite=True, memory=1
+    )
 
 
 def test_a_second_run_on_the_same_out_is_refused(tmp_path: Path, source: Path, make: Make) -> None:

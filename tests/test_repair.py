@@ -227,6 +227,14 @@ def test_a_set_made_of_another_set_comes_from_the_first_source(
     assert contents(out) == before
 
 
+def test_the_tables_within_a_limit_of_memory(copied_near_set: Path) -> None:
+    before = (copied_near_set / "manifest.parquet").read_bytes()
+    (copied_near_set / "manifest.parquet").unlink()
+    assert "--memory: 0MB are too little" in reasons(copied_near_set, memory=1)["manifest.parquet"]
+    mend(copied_near_set, memory=1_200_000_000).require_whole()
+    assert (copied_near_set / "manifest.parquet").read_bytes() == before
+
+
 def test_files_that_another_set_has_are_copied(
     tmp_path: Path, near_set: Path, near: MakeRecipe, make: Make, reporter: Any
 ) -> None:
@@ -573,4 +581,9 @@ def test_the_command(near_copy: Path, near_set: Path) -> None:
     assert (code, err) == (
         1,
         f"error: --source {near_set}: OUT is checked from its own files; give --repair with it\n",
+    )
+    code, _, err = command("verify", near_copy, "--memory", "1GB")
+    assert (code, err) == (
+        1,
+        "error: --memory 1GB: nothing is searched for in a check; give --repair with it\n",
     )

@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-import threading
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
+
+from dcgan_data.bench.polling import Poller
 
 _SECONDS_BETWEEN_LOOKS = 2.0  # a look at 3 GB takes 50 ms
 
 
-class ResidentWatch(AbstractContextManager["ResidentWatch"]):
+class ResidentWatch(Poller):
     """Most resident memory of a process and all its descendants; pages that several share count once (PSS).
 
     Stays 0 where the system has no ``/proc``.
     """
 
     def __init__(self) -> None:
+        super().__init__(_SECONDS_BETWEEN_LOOKS)
         self.anonymous_mb = 0.0
         """Of the processes' own, when most was resident ..."""
         self.mapped_mb = 0.0
         """... and pages of mapped files."""
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> ResidentWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-        self.look()
 
     def look(self) -> None:
         """Look now."""
@@ -43,10 +30,6 @@ class ResidentWatch(AbstractContextManager["ResidentWatch"]):
         anonymous, mapped = sum(a for a, _ in sums), sum(m for _, m in sums)
         if anonymous + mapped > self.anonymous_mb + self.mapped_mb:
             self.anonymous_mb, self.mapped_mb = anonymous, mapped
-
-    def _watch(self) -> None:
-        while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
-            self.look()
 
 
 def _family(process: int) -> list[int]:

@@ -93,7 +93,7 @@ def plan_slices(folder: Path, room: Room) -> tuple[Slice, ...]:
 def told_of(slices: Sequence[Slice]) -> str:
     """What a person is told of slices."""
     largest = max(sum(part.index_bytes for part in parts) for parts in slices)
-    return f"search in {len(slices)} slices, each with an index of at most {largest / 1e9:.2f} GB"
+    return f"search in {len(slices)} slices, each with an index of at most {largest / 1e6:,.0f} MB"
 
 
 def search_slices(

@@ -74,7 +74,7 @@ class Search:
 
 
 def check_memory(recipe: Recipe, images: int, workers: int, memory: int) -> None:
-    """BadRequest if so little memory is surely too little for a search; before hours of work, not after."""
+    """BadRequest if so little memory would not do for a search among so many images."""
     bands = Bands.for_codes(images, recipe.dedup.bands, recipe.seed)
     views = len(recipe_views(recipe.dedup))
     Room(bands, images, views, recipe.dedup.window, workers, memory, _MAIN_BYTES).check()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,21 +18,29 @@ LOCK = ".lock"
 """An empty file that stays; the operating system holds the lock on it, and lets go when its holder dies."""
 IN_FLIGHT = ".in_flight"
 """A directory with an empty file for each task that workers are at, named by its number (``parallel``)."""
+_SECONDS_BEFORE_A_WORD = 2.0
+_SECONDS_BETWEEN_TRIES = 0.05
+Tell = Callable[[str], None]
+
+
+def _to_nobody(text: str) -> None:
+    pass
 
 
 @contextmanager
-def locked(directory: Path, option: str) -> Iterator[None]:
+def locked(directory: Path, option: str, tell: Tell = _to_nobody) -> Iterator[None]:
     """Make ``directory`` and hold it; BadRequest if another process works on it or it cannot be written,
     or if what is done within failed because it was taken away.
 
-    option: the command's option that names the directory, for the message.
+    option: the command's option that names the directory, for the message; tell: what says to a person that
+    workers of a killed run are waited for.
     """
-    with only_one(directory, option), staying(directory):
+    with only_one(directory, option, tell), staying(directory):
         yield
 
 
 @contextmanager
-def only_one(directory: Path, option: str) -> Iterator[None]:
+def only_one(directory: Path, option: str, tell: Tell = _to_nobody) -> Iterator[None]:
     """Do as ``locked``, for those who remove the directory themselves."""
     lock = filelock.FileLock(directory / LOCK, timeout=0)
     try:
@@ -46,7 +55,7 @@ def only_one(directory: Path, option: str) -> Iterator[None]:
             f"{directory}: cannot be written ({error.strerror}); choose another {option}"
         ) from None
     try:
-        wait_for_workers(directory)
+        wait_for_workers(directory, tell)
         yield
     finally:
         lock.release()
@@ -96,10 +105,29 @@ def shared_by_worker(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def wait_for_workers(directory: Path) -> None:
-    """Wait for the end of all tasks there; workers whose parent was killed notice that and end."""
+def wait_for_workers(directory: Path, tell: Tell = _to_nobody) -> None:
+    """Wait for the end of all tasks there; workers whose parent was killed notice that and end.
+
+    tell: gets a line if that takes more than two seconds.
+    """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if not _held_soon(descriptor):
+            tell(f"{directory}: waiting until workers of an earlier run, which still write there, have ended")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
     finally:
         os.close(descriptor)
+
+
+def _held_soon(descriptor: int) -> bool:
+    """Try to hold a file alone, for as long as nobody would wonder."""
+    deadline = time.monotonic() + _SECONDS_BEFORE_A_WORD
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+        else:
+            return True

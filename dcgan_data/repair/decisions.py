@@ -67,6 +67,7 @@ def _decide(mending: Mending) -> Decisions:
         reporter=mending.reporter,
         timings={},
         against=_against(mending),
+        memory=mending.memory,
     )
     return deduplicate.deduplicate(run)
 

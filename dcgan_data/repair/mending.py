@@ -31,6 +31,8 @@ class Mending:
     """Where the source is by now, or another copy of the set; None: where the index says."""
     workers: int
     """Processes."""
+    memory: int
+    """Bytes that a search may use; 0: no limit."""
     reporter: Reporter
     """Who is told."""
     rebuilt: list[str] = field(default_factory=list)

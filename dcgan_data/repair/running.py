@@ -38,6 +38,8 @@ class RepairSettings:
     """Where the source is by now, or another prepared set with the same files; None: where the index says."""
     workers: int = 1
     """Processes."""
+    memory: int = 0
+    """Bytes that all processes together may use to search for copies again; 0: no limit."""
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -73,7 +75,8 @@ def repair(out: Path, settings: RepairSettings, reporter: Reporter | None = None
     """
     if read_index_copy(out) is None or (out / STAGING).exists():
         read_info(out)  # before the lock would make a directory
-    with locked(out, "OUT"):
+    reporter = reporter or SilentReporter()
+    with locked(out, "OUT", reporter.say):
         rebuilt = _restore_index(out)
         prepared = PreparedSet(out, read_info(out))
         damage = find_damage(out, prepared.info, settings.workers)
@@ -83,7 +86,7 @@ def repair(out: Path, settings: RepairSettings, reporter: Reporter | None = None
             raise BadInput(f"{out / INDEX}: does not list {unlisted[0]}, so that nothing proves it; {REMEDY}")
         donor = _donor(settings)
         source = None if donor else settings.source  # what a donor does not have comes from where it came
-        mending = Mending(prepared, wrong, source, settings.workers, reporter or SilentReporter(), rebuilt)
+        mending = Mending(prepared, wrong, source, settings.workers, settings.memory, reporter, rebuilt)
         if wrong:
             _rebuild(mending, donor)
         rebuild_source_index(mending)

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import filelock
 import pytest
 
 from dcgan_data.errors import BadRequest
-from dcgan_data.formats.lock import LOCK, locked
+from dcgan_data.formats.lock import LOCK, locked, shared_by_worker
 
 HOLD = """
 import sys
@@ -85,3 +86,18 @@ def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"1")
     for out, reason in ((tmp_path / "file", "File exists"), (tmp_path / "file" / "out", "Not a directory")):
         assert message(out) == f"{out}: cannot be written ({reason}); choose another --out"
+
+
+def test_a_long_wait_for_workers_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcgan_data.formats.lock._SECONDS_BEFORE_A_WORD", 0)
+    told: list[str] = []
+    with ExitStack() as worker:
+        worker.enter_context(shared_by_worker(tmp_path))
+
+        def tell(text: str) -> None:
+            told.append(text)
+            worker.close()
+
+        with locked(tmp_path, "--out", tell):
+            waiting = "waiting until workers of an earlier run, which still write there, have ended"
+            assert told == [f"{tmp_path}: {waiting}"]

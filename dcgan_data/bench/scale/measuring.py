@@ -63,12 +63,12 @@ class StageLine:
     """How long it took."""
     images_per_s: float
     """Records of the set a second."""
-    all_mb: float
-    """Most memory of all processes together; shared pages count once."""
-    main_mb: float
+    all_mb: float | None
+    """Most memory of all processes together; shared pages count once. None: too short to be seen."""
+    main_mb: float | None
     """Most memory of the main process's own."""
-    worker_mb: float
-    """Most memory of any worker's own."""
+    worker_mb: float | None
+    """Most memory of any worker's own; None also if there was none."""
     read_mb: float
     """Read from the disk, mapped files included; what is still in the system's cache costs nothing."""
     written_mb: float
@@ -226,9 +226,9 @@ def _line(stage: str, images: int, seconds: float, use: StageUse, main: int) -> 
         stage=stage,
         seconds=round(seconds, 1),
         images_per_s=round(images / max(seconds, 1e-9)),
-        all_mb=round(use.all_mb),
-        main_mb=round(use.peaks_mb.get(main, 0)),
-        worker_mb=round(max((mb for pid, mb in use.peaks_mb.items() if pid != main), default=0)),
+        all_mb=round(use.all_mb) or None,
+        main_mb=round(use.peaks_mb.get(main, 0)) or None,
+        worker_mb=round(max((mb for pid, mb in use.peaks_mb.items() if pid != main), default=0)) or None,
         read_mb=round(use.read_bytes / 1e6),
         written_mb=round(use.written_bytes / 1e6),
     )

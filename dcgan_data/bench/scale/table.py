@@ -28,7 +28,7 @@ def _set_text(one: SetLines, workers: int) -> str:
             line.read_mb,
             line.written_mb,
         )
-        rows.append((line.stage, f"{line.seconds:,.1f}", *(f"{number:,.0f}" for number in numbers)))
+        rows.append((line.stage, f"{line.seconds:,.1f}", *map(_shown, numbers)))
     score = one.score
     head = (
         f"{one.images:,} images ({one.lmdb_mb:,.0f} MB, written in {one.build_seconds:,.0f} s), "
@@ -36,3 +36,7 @@ def _set_text(one: SetLines, workers: int) -> str:
         f"{score.wrong:,} others"
     )
     return "\n".join([head, *aligned(rows)])
+
+
+def _shown(number: float | None) -> str:
+    return "-" if number is None else f"{number:,.0f}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
+
+from dcgan_data.bench.polling import Poller
 
 _SECONDS_BETWEEN_LOOKS = 0.25
 
@@ -27,41 +26,27 @@ class StageUse:
     """Written to the disk, at once or later."""
 
 
-class Watcher(AbstractContextManager["Watcher"]):
-    """Looks at a process tree several times a second; ``stage`` may be changed at any moment.
-
-    BadRequest if psutil is not installed.
-    """
+class Watcher(Poller):
+    """Looks at a process tree several times a second, by psutil; ``stage`` may be changed at any moment."""
 
     def __init__(self, process: int, stage: str) -> None:
+        super().__init__(_SECONDS_BETWEEN_LOOKS)
         self.stage = stage
         self.use: dict[str, StageUse] = defaultdict(StageUse)
         self._root = process
         self._counted: dict[int, tuple[int, int]] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Watcher:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
+    def look(self) -> None:
+        """Look now; of a tree whose root has ended, nothing more is seen."""
         import psutil
 
-        while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
-            try:
-                root = psutil.Process(self._root)
-                self._look([root, *root.children(recursive=True)])
-            except psutil.NoSuchProcess:
-                return
+        try:
+            root = psutil.Process(self._root)
+            self._count([root, *root.children(recursive=True)])
+        except psutil.NoSuchProcess:
+            return
 
-    def _look(self, processes: list[Any]) -> None:
+    def _count(self, processes: list[Any]) -> None:
         import psutil
 
         use, together = self.use[self.stage], 0.0
