@@ -8,6 +8,7 @@ ends is no end of the run: see ``poisonous``.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,8 @@ from dcgan_data.formats.dataset import shard_name
 from dcgan_data.formats.manifest import KEPT, RECORD_SCHEMA, REJECTED
 from dcgan_data.formats.shards import ShardWriter, stamp_file
 from dcgan_data.formats.staging import Staging
-from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.faces import Face
+from dcgan_data.ops.stored import BadImage
 from dcgan_data.parallel import run_tasks
 from dcgan_data.poisonous import ShardDeaths
 from dcgan_data.record_note import record_note
@@ -83,7 +84,7 @@ def shard_is_done(staging: Staging, index: int) -> bool:
 def prepare_shard(shard: Shard, index: int, settings: CutSettings, out: Path, max_seconds: float = 0) -> int:
     """Decode one shard into ``images/`` and its rows into the staging area; returns its number of records.
 
-    max_seconds: a record that takes longer ends this process; 0: no limit.
+    max_seconds: a record that takes longer ends this process, and so does want of memory; 0: neither.
     """
     path, staging = out / shard_name(index), Staging(out)
     rejected = staging.rejected_records(index)
@@ -94,13 +95,25 @@ def prepare_shard(shard: Shard, index: int, settings: CutSettings, out: Path, ma
             cut = cutter(settings)
             with temporary.open("wb") as file:
                 writer = ShardWriter(file, settings.image_size)
-                for number, record in note.follow(shard):
-                    rows += _prepare_record(record, index, writer, cut, rejected.get(number))
-                    records += 1
+                with _dying_without_memory(may_die=max_seconds > 0):
+                    for number, record in note.follow(shard):
+                        rows += _prepare_record(record, index, writer, cut, rejected.get(number))
+                        records += 1
                 writer.close()
             stamp = stamp_file(temporary)
         staging.write_records(index, _table(rows), stamp, writer.rows)
     return records
+
+
+@contextmanager
+def _dying_without_memory(may_die: bool) -> Iterator[None]:
+    """End this process where memory is too short, as the system might; the shard is tried again alone."""
+    try:
+        yield
+    except MemoryError:
+        if may_die:
+            os._exit(1)  # nothing is tidied up: the note says at which record
+        raise
 
 
 def _prepare_record(

@@ -61,6 +61,22 @@ class DeadlyOnce(Deadly):
         return bytes(self)[index] if (self.notes / "deaths").exists() else super().__getitem__(index)
 
 
+class TooLarge(Deadly):
+    """Decoding them takes more memory than there is."""
+
+    def __getitem__(self, _: Any) -> Any:
+        with (self.notes / "deaths").open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return bytearray(1 << 62)
+
+
+class TooLargeOnce(TooLarge):
+    """Memory was short while others had it."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return bytes(self)[index] if (self.notes / "deaths").exists() else super().__getitem__(index)
+
+
 class Endless(bytes):
     """A decoder hangs on them, in C, and holds Python's lock."""
 
@@ -159,6 +175,22 @@ def test_a_poisonous_record_is_rejected(tmp_path: Path, out: Path) -> None:
         "with more of it and --overwrite); trying again without it",
     ]
     assert contents(out) == undisturbed(tmp_path, {2: DIED})
+
+
+def test_a_record_for_which_memory_was_short_is_tried_again(tmp_path: Path, out: Path) -> None:
+    list(prepare(shards_of(tmp_path, TooLargeOnce), TO_32, out, 1, max_seconds=60))
+    assert contents(out) == undisturbed(tmp_path, {})
+
+
+def test_a_record_for_which_memory_is_always_too_short(tmp_path: Path, out: Path) -> None:
+    list(prepare(shards_of(tmp_path, TooLarge), TO_32, out, 1, max_seconds=60))
+    assert contents(out) == undisturbed(tmp_path, {2: DIED})
+
+
+def test_this_process_does_not_die_for_lack_of_memory(tmp_path: Path, out: Path) -> None:
+    with pytest.raises(MemoryError):
+        list(prepare(shards_of(tmp_path, TooLarge), TO_32, out, 1))
+    assert reasons(out, 0) == [None] * 5
 
 
 def test_two_poisonous_records_in_a_shard_of_three_workers(tmp_path: Path, out: Path) -> None:

@@ -17,8 +17,8 @@ from dcgan_data.errors import BadInput
 from dcgan_data.formats.manifest import KEPT
 from dcgan_data.formats.plain import read_json
 from dcgan_data.formats.staging import Staging
-from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.faces import FaceSettings
+from dcgan_data.ops.stored import BadImage
 from dcgan_data.parallel import run_tasks
 from dcgan_data.prepare import prepare_shard
 from dcgan_data.recipe import FACES, FacesRecipe

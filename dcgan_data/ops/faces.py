@@ -8,13 +8,13 @@ import numpy as np
 
 from dcgan_data.errors import BadRequest
 from dcgan_data.ops.crop import reduction_for
-from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.face_crop import FaceCrop, centre_side, crop_by_landmarks, crop_centre, crop_round_box
 from dcgan_data.ops.face_detect import SMALLEST_SIDE, Detection, Detector, Haar, Yunet
 from dcgan_data.ops.face_landmarks import LandmarkFinder
 from dcgan_data.ops.face_pose import face_roll, face_yaw
 from dcgan_data.ops.photo import Photo, decode_photo
 from dcgan_data.ops.sharpness import laplacian_variance
+from dcgan_data.ops.stored import BadImage
 
 Rectangle = tuple[int, int, int, int]
 """x, y, width, height in source pixels."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dcgan_data.ops.crop import Rect, orient_image, orient_rect, orient_size
-from dcgan_data.ops.decode import Part, Wanted, decode_stored
+from dcgan_data.ops.decode import decode_stored
+from dcgan_data.ops.stored import Part, Wanted
 
 
 @dataclass(frozen=True)

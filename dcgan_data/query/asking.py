@@ -12,7 +12,7 @@ from PIL import Image
 
 from dcgan_data.errors import BadRequest
 from dcgan_data.lookup import look_up
-from dcgan_data.ops.decode import BadImage
+from dcgan_data.ops.stored import BadImage
 from dcgan_data.ops.views import view_names
 from dcgan_data.query.answers import (
     COPY,

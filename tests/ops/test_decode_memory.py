@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan_data.ops import decode
-from dcgan_data.ops.decode import BadImage, DecodeSettings, decode_square
+from dcgan_data.ops import pillow_decoder
+from dcgan_data.ops.decode import DecodeSettings, decode_square
 from dcgan_data.ops.footprint import coefficient_bytes
+from dcgan_data.ops.stored import BadImage
 
 Picture = Callable[..., np.ndarray]
 Encoded = Callable[..., bytes]
@@ -79,7 +83,7 @@ def test_a_large_picture_looks_the_same(
 ) -> None:
     data = encoded(Image.fromarray(picture(*size)).convert("RGBA"), kind, **options)
     whole = decode_square(data, TO_32)
-    monkeypatch.setattr(decode, "_MANY_PIXELS", 1000)
+    monkeypatch.setattr(pillow_decoder, "_MANY_PIXELS", 1000)
     reduced = decode_square(data, TO_32)
     assert reduced.box == whole.box
     assert np.abs(reduced.pixels.astype(int) - whole.pixels).max() <= 2
@@ -99,3 +103,47 @@ def test_a_tiff_that_libtiff_complains_of(
     place = whole.index(b"II*\0") + 60
     assert reason(whole[:place] + b"\xaa" * 40 + whole[place + 40 :]).startswith("corrupt: Fax4Decode: ")
     assert capfd.readouterr().err == ""
+
+
+STARVED = """
+import resource, sys
+from pathlib import Path
+from dcgan_data.ops.decode import DecodeSettings, decode_square
+from dcgan_data.ops.stored import BadImage
+
+decode_square(Path(sys.argv[1]).read_bytes(), DecodeSettings(32))  # whatever is loaded late is loaded now
+data = Path(sys.argv[2]).read_bytes()
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 5_000_000, used + 5_000_000))
+try:
+    decode_square(data, DecodeSettings(2000))
+except MemoryError:
+    print("too little memory")
+except BadImage as bad:
+    print(bad.reason)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("JPEG2000", {}),
+    ],
+)
+def test_too_little_memory_says_nothing_about_a_picture(
+    tmp_path: Path, encoded: Encoded, kind: str, options: dict[str, object]
+) -> None:
+    for name, side in {"small": 64, "large": 2500}.items():
+        picture = np.zeros((side, side, 3), np.uint8)
+        (tmp_path / name).write_bytes(encoded(picture, kind, **options))
+    script = [sys.executable, "-c", STARVED, str(tmp_path / "small"), str(tmp_path / "large")]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert done.stdout == "too little memory\n", done.stderr

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcgan_data.ops.decode import BadImage, DecodedImage, DecodeSettings, decode_square
+from dcgan_data.ops.decode import DecodedImage, DecodeSettings, decode_square
+from dcgan_data.ops.stored import BadImage
 
 ODD_FILES = Path(__file__).parents[2].parent / "shared" / "data" / "odd"
 

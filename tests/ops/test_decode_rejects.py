@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan_data.ops.decode import BadImage, DecodeSettings, decode_square
+from dcgan_data.ops.decode import DecodeSettings, decode_square
+from dcgan_data.ops.stored import BadImage
 
 TO_32 = DecodeSettings(32)
 Picture = Callable[..., np.ndarray]

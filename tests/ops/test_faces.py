@@ -15,11 +15,11 @@ from PIL import Image
 
 from dcgan_data.errors import BadRequest
 from dcgan_data.ops import faces as faces_module
-from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.face_crop import aligned_square
 from dcgan_data.ops.face_pose import face_roll
 from dcgan_data.ops.faces import UNWANTED, Face, FaceFinder, FacePhoto, FaceSettings
 from dcgan_data.ops.sharpness import laplacian_variance
+from dcgan_data.ops.stored import BadImage
 
 Drawn = Callable[..., np.ndarray]
 Encoded = Callable[..., bytes]

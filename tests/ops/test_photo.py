@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dcgan_data.ops.decode import BadImage
 from dcgan_data.ops.photo import Photo, decode_photo
+from dcgan_data.ops.stored import BadImage
 
 Picture = Callable[..., np.ndarray]
 Encoded = Callable[..., bytes]

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from dcgan_data.errors import BadInput
-from dcgan_data.ops.decode import BadImage, DecodeSettings, decode_square
+from dcgan_data.ops.decode import DecodeSettings, decode_square
+from dcgan_data.ops.stored import BadImage
 from dcgan_data.reporter import Reporter
 from dcgan_data.sources import Record, open_source
 

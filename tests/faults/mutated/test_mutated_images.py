@@ -17,7 +17,8 @@ import pytest
 
 from dcgan_data.formats.dataset import DatasetInfo, read_info
 from dcgan_data.formats.prepared import PreparedSet
-from dcgan_data.ops.decode import BadImage, DecodeSettings, decode_square
+from dcgan_data.ops.decode import DecodeSettings, decode_square
+from dcgan_data.ops.stored import BadImage
 from dcgan_data.recipe import Recipe
 
 ROOT = Path(__file__).parents[3]
