@@ -16,6 +16,7 @@ from typing import Any
 
 import joblib
 import pytest
+from set_contents import contents
 
 from dcgan_data.backends import parallel_backend, worker_deaths
 from dcgan_data.errors import BadRequest
@@ -182,15 +183,6 @@ def as_toml(recipe: Recipe) -> str:
         if isinstance(fields, dict):
             lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
     return "\n".join(lines)
-
-
-def contents(out: Path) -> dict[str, Any]:
-    """All files but the lock; of the index everything but the timings."""
-    files = (path for path in out.rglob("*") if path.is_file() and path.name != ".lock")
-    found: dict[str, Any] = {str(path.relative_to(out)): path.read_bytes() for path in files}
-    index = json.loads(found["dataset.json"])
-    del index["timings"]
-    return {**found, "dataset.json": index}
 
 
 def test_the_same_bytes_as_here(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from set_contents import contents
 
 from dcgan_data.backends import parallel_backend
 from dcgan_data.errors import BadRequest
@@ -92,15 +93,6 @@ def run_script(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedP
         text=True,
         timeout=PATIENCE_S,
     )
-
-
-def contents(out: Path) -> dict[str, Any]:
-    """All files but the lock; of the index everything but the timings."""
-    files = (path for path in out.rglob("*") if path.is_file() and path.name != ".lock")
-    found: dict[str, Any] = {str(path.relative_to(out)): path.read_bytes() for path in files}
-    index = json.loads(found["dataset.json"])
-    del index["timings"]
-    return {**found, "dataset.json": index}
 
 
 def test_the_same_bytes_as_here(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from set_contents import contents
 
 from dcgan_data.errors import BadInput, BadRequest, TooManyRejected
 from dcgan_data.formats.dataset import DatasetInfo
@@ -24,18 +24,6 @@ Make = Callable[..., DatasetInfo]
 MakeRecipe = Callable[..., Any]
 Picture = Callable[..., np.ndarray]
 Encoded = Callable[..., bytes]
-
-
-def contents(out: Path) -> dict[str, Any]:
-    """Every file of a set by name; of the index everything but the timings."""
-    found: dict[str, Any] = {
-        str(path.relative_to(out)): path.read_bytes()
-        for path in out.rglob("*")
-        if path.is_file() and path.name not in (".lock", "dataset.json")
-    }
-    index = json.loads((out / "dataset.json").read_text())
-    del index["timings"]
-    return {**found, "dataset.json": index}
 
 
 def images_of(out: Path) -> dict[str, Any]:

@@ -7,8 +7,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from itertools import cycle
@@ -17,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from killing import kill_at
+from set_contents import contents
 from typer.testing import CliRunner
 
 from dcgan_data.cli import app
@@ -47,49 +47,13 @@ FILES = [
     "report/index.html",
 ]
 
-REPAIR_AND_BLOCK = """
-import importlib, sys
+REPAIR = """
+import sys
 from pathlib import Path
 from dcgan_data.repair import RepairSettings, repair
 
-module, name, nth, out = sys.argv[1:]
-module = importlib.import_module(module)
-original, calls = getattr(module, name), 0
-
-def blocking(*arguments, **options):
-    global calls
-    calls += 1
-    if calls == int(nth):
-        print("here", flush=True)
-        sys.stdin.read()
-    return original(*arguments, **options)
-
-setattr(module, name, blocking)
-repair(Path(out), RepairSettings())
+repair(Path(sys.argv[1]), RepairSettings())
 """
-
-
-def kill_at(module: str, name: str, nth: int, out: Path) -> None:
-    """Repair in another process until the nth call of a function, and kill that process there."""
-    with subprocess.Popen(
-        [sys.executable, "-c", REPAIR_AND_BLOCK, module, name, str(nth), str(out)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "here\n"
-        process.kill()
-        process.wait()
-
-
-def contents(out: Path) -> dict[str, Any]:
-    """All files but the lock; of the index everything but the timings."""
-    paths = [path for path in sorted(out.rglob("*")) if not path.is_dir() and path.name != ".lock"]
-    found: dict[str, Any] = {str(path.relative_to(out)): path.read_bytes() for path in paths}
-    index = json.loads(found["dataset.json"])
-    del index["timings"]
-    return {**found, "dataset.json": index}
 
 
 def cut(path: Path) -> None:
@@ -418,7 +382,7 @@ def test_killed_while_decoding(near_copy: Path, near_set: Path) -> None:
     for damaged in BUT_ONE:
         flip(near_copy / damaged)
     good = (near_copy / "images/00002.npy").read_bytes()
-    kill_at("dcgan_data.cutting", "decode_square", 12, near_copy)
+    kill_at("dcgan_data.cutting", "decode_square", 12, REPAIR, str(near_copy))
     assert (near_copy / "images/00002.npy").read_bytes() == good
     mend(near_copy).require_whole()
     assert contents(near_copy) == contents(near_set)

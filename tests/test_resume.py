@@ -6,13 +6,13 @@ import importlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import kill_at
+from set_contents import contents
 
 from dcgan_data.errors import BadInput, BadRequest
 from dcgan_data.formats.dataset import DatasetInfo, read_info
@@ -23,27 +23,15 @@ from dcgan_data.verify import verify
 Make = Callable[..., DatasetInfo]
 MakeRecipe = Callable[..., Any]
 
-RUN_AND_BLOCK = """
-import importlib, json, sys
+RUN = """
+import json, sys
 from pathlib import Path
 from dcgan_data.pipeline import run_job
 from dcgan_data.plan import Job
 from dcgan_data.recipe import recipe_from_dict
 from dcgan_data.reporter import SilentReporter
 
-module, name, nth, source, out, recipe = sys.argv[1:]
-module = importlib.import_module(module)
-original, calls = getattr(module, name), 0
-
-def blocking(*arguments, **options):
-    global calls
-    calls += 1
-    if calls == int(nth):
-        print("here", flush=True)
-        sys.stdin.read()
-    return original(*arguments, **options)
-
-setattr(module, name, blocking)
+source, out, recipe = sys.argv[1:]
 recipe = recipe_from_dict(json.loads(recipe))
 run_job(Job(recipe, Path(source), Path(out), device="cpu", max_rejected=1.0), SilentReporter())
 """
@@ -53,19 +41,9 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the program catches it."""
 
 
-def kill_at(module: str, name: str, nth: int, source: Path, out: Path, recipe: Any) -> None:
+def kill_run_at(module: str, name: str, nth: int, source: Path, out: Path, recipe: Any) -> None:
     """Run in another process until the nth call of a function, and kill that process there."""
-    arguments = [module, name, str(nth), str(source), str(out), json.dumps(recipe.as_dict())]
-    with subprocess.Popen(
-        [sys.executable, "-c", RUN_AND_BLOCK, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "here\n"
-        process.kill()
-        process.wait()
+    kill_at(module, name, nth, RUN, str(source), str(out), json.dumps(recipe.as_dict()))
 
 
 def break_at(monkeypatch: pytest.MonkeyPatch, target: str, nth: int, make: Make, *arguments: Any) -> None:
@@ -96,14 +74,6 @@ def files_below(out: Path) -> dict[str, bytes]:
     }
 
 
-def contents(out: Path) -> dict[str, Any]:
-    """All files but the lock; of the index everything but the timings."""
-    found: dict[str, Any] = {name: data for name, data in files_below(out).items() if name != ".lock"}
-    index = json.loads(found["dataset.json"])
-    del index["timings"]
-    return {**found, "dataset.json": index}
-
-
 def identity(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_ino, status.st_mtime_ns
@@ -117,7 +87,7 @@ def out(tmp_path: Path) -> Path:
 def test_killed_in_the_middle_of_a_shard(
     out: Path, source: Path, finished_set: Path, make: Make, recipe: MakeRecipe, reporter: Any
 ) -> None:
-    kill_at("dcgan_data.cutting", "decode_square", 12, source, out, recipe())
+    kill_run_at("dcgan_data.cutting", "decode_square", 12, source, out, recipe())
     left = files_below(out)
     assert any(re.fullmatch(r"images/00001\.npy\.[0-9a-f]{8}\.tmp", name) for name in left)
     assert "images/00001.npy" not in left
@@ -134,7 +104,7 @@ def test_killed_in_the_middle_of_a_shard(
 def test_killed_while_encoding(
     out: Path, source: Path, finished_set: Path, make: Make, recipe: MakeRecipe
 ) -> None:
-    kill_at("dcgan_data.deduplicate.encoding", "encode_shard", 2, source, out, recipe())
+    kill_run_at("dcgan_data.deduplicate.encoding", "encode_shard", 2, source, out, recipe())
     kept = ["autoencoder.safetensors", ".staging/codes/00000.npy", "images/00002.npy"]
     before = [identity(out / name) for name in kept]
     (out / "manifest.parquet.0123abcd.tmp").write_bytes(b"of an even earlier kill")
@@ -172,7 +142,7 @@ def test_killed_anywhere_in_the_near_rule(
     name: str,
     nth: int,
 ) -> None:
-    kill_at(f"dcgan_data.deduplicate.{module}", name, nth, near_source, out, near_recipe)
+    kill_run_at(f"dcgan_data.deduplicate.{module}", name, nth, near_source, out, near_recipe)
     assert not (out / "dataset.json").exists()
     make(near_source, out, near_recipe)
     assert contents(out) == contents(near_set)  # nothing temporary or staged among them
@@ -212,7 +182,7 @@ def test_killed_while_deciding_in_place(
 ) -> None:
     make(source, out, recipe("none"))
     shards = [identity(path) for path in sorted((out / "images").iterdir())]
-    kill_at("dcgan_data.deduplicate.running", "decide", 1, out, out, recipe())
+    kill_run_at("dcgan_data.deduplicate.running", "decide", 1, out, out, recipe())
     assert not (out / "dataset.json").exists()
     with pytest.raises(BadInput, match="an unfinished set; run the command that was making it again"):
         make(out, tmp_path / "elsewhere")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from killing import WAIT_AT
 
 from dcgan_data.errors import BadInput, TrainingStopped
 from dcgan_data.formats.dataset import MANIFEST, DatasetInfo, shard_name, write_info
@@ -36,28 +37,13 @@ from dcgan_data.train.sample import open_sampler
 PATIENCE_S = 120
 STEPS = 40
 
-WAIT_AT = """
-import importlib, sys
-module, name, nth = sys.argv[1:4]
-del sys.argv[1:4]
-owner = importlib.import_module(module)
-for part in name.split(".")[:-1]:
-    owner = getattr(owner, part)
-name = name.split(".")[-1]
-original, calls = getattr(owner, name), 0
-
-def waiting(*arguments, **options):
-    global calls
-    calls += 1
-    if calls == int(nth):
-        print("here", flush=True)
-        sys.stdin.read()
-    return original(*arguments, **options)
-
-setattr(owner, name, waiting)
+TRAIN = (
+    WAIT_AT
+    + """
 from dcgan_data.cli import main
 main()
 """
+)
 
 LITTLE_DISK = """
 import resource, sys
@@ -223,7 +209,7 @@ def test_killed_in_the_middle(
     prepared: Path, whole: Path, tmp_path: Path, preset: str, module: str, name: str, nth: int
 ) -> None:
     run_dir = tmp_path / "run"
-    with started(WAIT_AT, module, name, str(nth), *command_line(preset, prepared, run_dir)) as process:
+    with started(TRAIN, module, name, str(nth), *command_line(preset, prepared, run_dir)) as process:
         wait_until_there(process)
         process.kill()
         assert process.wait() == -signal.SIGKILL
@@ -342,7 +328,7 @@ def test_killed_before_old_checkpoints_were_removed(prepared: Path, paper_run: P
 def test_sigterm_saves_the_step_in_hand(prepared: Path, paper_run: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     arguments = command_line("paper", prepared, run_dir)
-    with started(WAIT_AT, "torch.optim", "Adam.step", "23", *arguments) as process:
+    with started(TRAIN, "torch.optim", "Adam.step", "23", *arguments) as process:
         wait_until_there(process)
         process.terminate()
         stdout, stderr = process.communicate(timeout=PATIENCE_S)  # lets it go on
