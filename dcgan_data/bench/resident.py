@@ -25,9 +25,9 @@ class ResidentWatch(Poller):
         """... and pages of mapped files."""
 
     def look(self) -> None:
-        """Look now."""
-        sums = [_anonymous_and_mapped(process) for process in _family(os.getpid())]
-        anonymous, mapped = sum(a for a, _ in sums), sum(m for _, m in sums)
+        """Look now, twice: what one process lets go of while another maps it would be counted for both."""
+        sums = [[_anonymous_and_mapped(process) for process in _family(os.getpid())] for _ in range(2)]
+        anonymous, mapped = (min(sum(of[kind] for of in one) for one in sums) for kind in range(2))
         if anonymous + mapped > self.anonymous_mb + self.mapped_mb:
             self.anonymous_mb, self.mapped_mb = anonymous, mapped
 

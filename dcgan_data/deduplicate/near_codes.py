@@ -27,6 +27,10 @@ from dcgan_data.parallel import run_tasks
 
 _TOGETHER = 256
 """Queries whose finds are put together at a time."""
+_SHARDS_OF_A_TASK = 8
+"""At most, in slices: each task maps the index anew, and touches nearly all of its pages."""
+_TASKS_OF_A_WORKER = 8
+"""At least, so that all workers end a slice at about the same time."""
 _MAIN_MAY_GROW = 0.05
 """Share of its memory by which the main process may be larger when a killed search goes on: it differs by
 100 kB from run to run, and parts of bands fill the limit to the last few."""
@@ -114,21 +118,24 @@ def search_slices(
         if todo:
             build_index(search.folder, search.bands, parts, room.builders(parts), hold)
             yield number, None
-            tasks = [(search, number, shard) for shard in todo]
-            for shard in run_tasks(spill_shard, tasks, room.workers, hold=hold):
-                yield number, shard
+            many = max(1, min(_SHARDS_OF_A_TASK, len(todo) // (_TASKS_OF_A_WORKER * room.workers)))
+            tasks = [(search, number, todo[at : at + many]) for at in range(0, len(todo), many)]
+            for shards_done in run_tasks(spill_shards, tasks, room.workers, hold=hold):
+                yield from ((number, shard) for shard in shards_done)
         remove_index(search.folder, parts)
         if todo:  # else the next slices' finds may be there, and need no room
             _check_spills(search, number, shards)
 
 
-def spill_shard(search: CodeSearch, number: int, shard: int) -> int:
-    """Look one shard up in one slice, and put what is found on disk; returns the shard."""
-    found = list(_look_up_lots(search, shard, open_index(search.folder, search.slices[number])))
-    head = np.array([len(found), sum(lot.left_out for lot in found), *(len(lot.keys) for lot in found)])
-    array = np.concatenate([head.astype(np.uint64), *(lot.keys for lot in found)])
-    save_array(search.spilled(number, shard), array)
-    return shard
+def spill_shards(search: CodeSearch, number: int, shards: Sequence[int]) -> Sequence[int]:
+    """Look some shards up in one slice, and put what is found on disk; returns the shards."""
+    indexes = open_index(search.folder, search.slices[number])
+    for shard in shards:
+        found = list(_look_up_lots(search, shard, indexes))
+        head = np.array([len(found), sum(lot.left_out for lot in found), *(len(lot.keys) for lot in found)])
+        array = np.concatenate([head.astype(np.uint64), *(lot.keys for lot in found)])
+        save_array(search.spilled(number, shard), array)
+    return shards
 
 
 def found_for(search: CodeSearch, shard: int) -> Iterator[Found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,7 +123,9 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("memory", [IN_GROUPS, CUT])
-@pytest.mark.parametrize(("name", "nth"), [("spill_shard", 2), ("build_index", 2), ("remove_index", 1)])
+@pytest.mark.parametrize(
+    ("name", "nth"), [("spill_shards", 2), ("_look_up_lots", 2), ("build_index", 2), ("remove_index", 1)]
+)
 def test_a_killed_search_goes_on(
     tmp_path: Path,
     bare: None,
@@ -142,6 +145,7 @@ def test_a_killed_search_goes_on(
         return original(*arguments)
 
     original = getattr(near_codes, name)
+    monkeypatch.setattr(near_codes, "_TASKS_OF_A_WORKER", 2)  # several shards a task
     search, room = searched(tmp_path / "index", memory)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(near_codes, name, breaking)
@@ -151,12 +155,12 @@ def test_a_killed_search_goes_on(
     assert again.slices == search.slices
     spilled: list[Path] = []
 
-    def watching(search: CodeSearch, number: int, shard: int) -> int:
-        spilled.append(search.spilled(number, shard))
-        return spill_shard(search, number, shard)
+    def watching(search: CodeSearch, number: int, shards: Sequence[int]) -> Sequence[int]:
+        spilled.extend(search.spilled(number, shard) for shard in shards)
+        return spill_shards(search, number, shards)
 
-    spill_shard = near_codes.spill_shard
-    monkeypatch.setattr(near_codes, "spill_shard", watching)
+    spill_shards = near_codes.spill_shards
+    monkeypatch.setattr(near_codes, "spill_shards", watching)
     run(again, room)
     assert not done & set(spilled)
     assert len(done) + len(spilled) == SHARDS * len(search.slices)
