@@ -187,8 +187,8 @@ def _check_disk(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise BadRequest(
-            f"{folder}: needs about {needed:,} bytes more for {what}, {free:,} are free; make room, and run "
-            "the same command again: what is finished is kept"
+            f"{folder}: needs about {-(-needed // 1_000_000):,} MB more for {what}, {free // 1_000_000:,} "
+            "are free; make room, and run the same command again: what is finished is kept"
         )
 
 

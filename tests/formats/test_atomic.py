@@ -30,6 +30,19 @@ def test_appears_under_its_name_only_when_complete(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut then leaves: no file, the old one, or the whole new one."""
+    path, flushed = tmp_path / "file.bin", []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"whole")
+    assert flushed == [(False, False), (True, True)]
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_an_exception_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, error: type[BaseException]

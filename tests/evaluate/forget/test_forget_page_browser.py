@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dcgan_data.train.sample import open_sampler
 
 Page = Any
 """Of tests/conftest.py."""
+PATIENCE_S = 20
 EVIL = "<img src=x onerror='window.stolen = 1'><i>x<"
 SIZE, SAMPLES, SEED = 32, 5, 2
 KEYS = {"Delete": 46, "Backspace": 8, "Escape": 27}
@@ -35,8 +37,12 @@ def tab(browser: Page, annotated: tuple[Path, Path]) -> Iterator[Page]:
     """The page with nothing drawn yet."""
     browser.events.clear()
     opened(browser, annotated)
-    browser.evaluate("localStorage.clear()")
-    yield opened(browser, annotated)
+    end = time.monotonic() + PATIENCE_S
+    while not browser.evaluate("Object.values(localStorage).every((boxes) => boxes === '[]')"):
+        assert time.monotonic() < end
+        browser.evaluate("localStorage.clear()")  # which may come to the next page too late
+        opened(browser, annotated)
+    yield browser
     assert browser.complaints() == []
 
 
