@@ -18,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dcgan_data.bench import decode as bench
+from dcgan_data.bench import roofline
 from dcgan_data.cli import app
 from dcgan_data.demo import make_demo_lmdb
 from dcgan_data.evaluate.forget.boxes import weights_sha256
@@ -121,6 +122,7 @@ def test_every_command_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench, "_MIN_SECONDS", 0.1)
+    monkeypatch.setattr(roofline, "_SECONDS", 0.01)
     make_materials(picture, encoded, face)
     (tmp_path / "pipelines").symlink_to(ROOT / "pipelines")
     names = [words[1] for words in commands()]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from dcgan_data.bench import ablation, rounds, training
+from dcgan_data.bench import ablation, roofline, rounds, training
 from dcgan_data.bench.ablation import TunedWay, ablation_ways
 from dcgan_data.bench.flops import flops_per_image
 from dcgan_data.bench.memory import peak_mb, peak_mb_of
@@ -38,6 +38,11 @@ from dcgan_data.train.models import Discriminator, Generator, ModelShape
 CPU = torch.device("cpu")
 # Python 3.12 and later warn of every DataLoader whose process has threads, which is every one.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def quick_matrix_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "_SECONDS", 0.01)
 
 
 @pytest.fixture
