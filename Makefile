@@ -26,7 +26,7 @@ demo: $(READY)  ## Draw bedrooms, find the planted copies, train a DCGAN on the 
 	$(BIN)/dcgan-data demo $(DEMO)
 
 test: $(READY)  ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 TIMES ?= 1
 
