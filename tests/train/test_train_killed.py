@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from killing import WAIT_AT
+from killing import WAIT_AT, kill_at
 
 from dcgan_data.errors import BadInput, TrainingStopped
 from dcgan_data.formats.dataset import MANIFEST, DatasetInfo, shard_name, write_info
@@ -37,13 +37,10 @@ from dcgan_data.train.sample import open_sampler
 PATIENCE_S = 120
 STEPS = 40
 
-TRAIN = (
-    WAIT_AT
-    + """
+TRAIN = """
 from dcgan_data.cli import main
 main()
 """
-)
 
 LITTLE_DISK = """
 import resource, sys
@@ -209,10 +206,7 @@ def test_killed_in_the_middle(
     prepared: Path, whole: Path, tmp_path: Path, preset: str, module: str, name: str, nth: int
 ) -> None:
     run_dir = tmp_path / "run"
-    with started(TRAIN, module, name, str(nth), *command_line(preset, prepared, run_dir)) as process:
-        wait_until_there(process)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    kill_at(module, name, nth, TRAIN, *command_line(preset, prepared, run_dir))
     assert names(run_dir) == ["000010", "000020"]
     assert (run_dir / "checkpoints" / "000030.tmp" / "generator.safetensors").exists() == (name == "save")
     assert go_on(prepared, run_dir)[0].step == 21
@@ -328,7 +322,7 @@ def test_killed_before_old_checkpoints_were_removed(prepared: Path, paper_run: P
 def test_sigterm_saves_the_step_in_hand(prepared: Path, paper_run: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     arguments = command_line("paper", prepared, run_dir)
-    with started(TRAIN, "torch.optim", "Adam.step", "23", *arguments) as process:
+    with started(WAIT_AT + TRAIN, "torch.optim", "Adam.step", "23", *arguments) as process:
         wait_until_there(process)
         process.terminate()
         stdout, stderr = process.communicate(timeout=PATIENCE_S)  # lets it go on

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import pytest
 import safetensors.torch as st
 import torch
+from killing import run_script
 from PIL import Image
 
 from dcgan_data.errors import BadInput, BadRequest, TrainingStopped
@@ -148,19 +147,8 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bytes(
 ) -> None:
     settings = make_settings()
     np.savez(tmp_path / "digits.npz", images=digits.images, labels=digits.labels)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            KILLED,
-            str(tmp_path / "digits.npz"),
-            json.dumps(asdict(settings), default=str),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    asked = json.dumps(asdict(settings), default=str)
+    assert run_script(KILLED, str(tmp_path / "digits.npz"), asked) == -signal.SIGKILL
     assert steps_of(settings.run_dir) == [5, 10]
     assert lines(settings.run_dir)[-1]["step"] == 12
     left = settings.run_dir / "checkpoints" / "000011.safetensors.tmp"
