@@ -49,6 +49,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     flush_to_disk(path.parent)
 
 
+def is_leftover(name: str, of: Path) -> bool:
+    """Whether a file's name is that of a temporary file of a path."""
+    middle = LEFTOVER.replace(".", r"\.")
+    return name.startswith(of.name) and re.fullmatch(middle, name[len(of.name) :]) is not None
+
+
 def name_file(error: OSError, path: Path) -> None:
     """Say in an error that names no file, as those of writing to a full disk do, which one it was."""
     if error.errno is not None and error.filename is None:
@@ -98,9 +104,8 @@ def _create(path: Path) -> tuple[Path, int, int]:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove the temporary files of ``path`` that nobody is writing any more."""
-    pattern = re.compile(re.escape(path.name) + LEFTOVER.replace(".", r"\."))
     for name in os.listdir(path.parent):
-        if pattern.fullmatch(name):
+        if is_leftover(name, path):
             with suppress(OSError):  # gone by now, or another user's
                 descriptor = os.open(path.with_name(name), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:

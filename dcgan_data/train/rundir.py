@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dcgan_data.errors import BadInput, BadRequest
-from dcgan_data.formats.atomic import atomic_path, write_json
+from dcgan_data.formats.atomic import atomic_path, is_leftover, write_json
 from dcgan_data.formats.lock import LOCK
 from dcgan_data.formats.plain import build, parse_json, read_object
 from dcgan_data.train.config import TrainConfig
@@ -169,14 +169,14 @@ class RunDirectory:
                 f"{self.path}: already holds a run; continue it with --resume, or choose another --run-dir"
             )
         try:
-            occupied = any(entry.name != LOCK for entry in self.path.iterdir())
+            names = {entry.name for entry in self.path.iterdir()} - {LOCK}
         except FileNotFoundError:
             return
         except OSError as error:
             raise BadRequest(
                 f"{self.path}: cannot be a run directory ({error.strerror}); choose another --run-dir"
             ) from None
-        if occupied:
+        if any(not is_leftover(name, self.config) for name in names):  # of a run killed as it began
             raise BadRequest(f"{self.path}: not empty and not a run; choose another --run-dir")
 
     def write(self, record: RunRecord) -> None:

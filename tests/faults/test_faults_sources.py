@@ -102,7 +102,7 @@ def remove(file: Path) -> None:
 
 
 def cut(file: Path) -> None:
-    os.truncate(file, PAGE)
+    os.truncate(file, min(PAGE, file.stat().st_size // 2))
 
 
 def replace(file: Path) -> None:

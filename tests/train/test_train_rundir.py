@@ -74,6 +74,15 @@ def test_other_directories_are_left_alone(run: RunDirectory) -> None:
     assert [path.name for path in run.path.iterdir()] == ["thesis.tex"]
 
 
+def test_what_a_run_that_was_killed_as_it_began_has_left(run: RunDirectory, make_config: MakeConfig) -> None:
+    run.path.mkdir()
+    (run.path / ".lock").touch()
+    (run.path / "config.json.0123abcd.tmp").write_text("{")
+    run.check_free()
+    run.write(record(make_config()))
+    assert sorted(path.name for path in run.path.iterdir()) == [".lock", "config.json"]
+
+
 def test_a_file_is_no_run_directory(run: RunDirectory) -> None:
     run.path.touch()
     with pytest.raises(BadRequest, match=r"run: cannot be a run directory \(.*\); choose another --run-dir"):
