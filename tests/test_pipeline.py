@@ -398,7 +398,7 @@ def test_too_little_memory_is_said_before_any_work(
 ) -> None:
     out = tmp_path / "set"
     text = refusal(BadRequest, make, source, out, near_recipe, memory=100_000_000)
-    assert text.startswith("--memory: 100MB are too little to search among 20 codes with 1 workers; give at ")
+    assert text.startswith("--memory: 100MB are too little to search among 20 codes with 1 worker; give at ")
     assert [path.name for path in out.iterdir() if path.name != ".lock"] == []
     text = refusal(BadRequest, make, source, out, near_recipe, memory=1, against=near_set)
     assert f"among {PreparedSet.open(near_set).info.counts.kept} codes" in text

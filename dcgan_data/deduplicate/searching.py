@@ -32,8 +32,9 @@ from dcgan_data.parallel import run_tasks
 from dcgan_data.recipe import SCORE_FLOOR, DedupRecipe, Recipe
 
 _HISTOGRAM = np.linspace(0, 1, 51)
-_MAIN_BYTES = 400_000_000
-"""Of the main process when the search begins: mostly torch."""
+_MAIN_BYTES = 600_000_000
+"""Of the main process when the search begins: mostly torch, and what fitting has left. Rather too much: what
+is advised before hours of work must do after them."""
 
 
 @dataclass(frozen=True)

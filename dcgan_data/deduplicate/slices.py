@@ -108,7 +108,7 @@ class Room:
             least = max(self._least([part]) for part in (share, *smallest))
             raise BadRequest(
                 f"--memory: {self.memory // _MEGABYTE}MB are too little to search among {self.codes:,} codes "
-                f"with {self.workers} workers; give at least {-(-least // _STEP) * _STEP // _MEGABYTE}MB, "
+                f"with {self.workers} worker{'s' if self.workers > 1 else ''}; give at least {-(-least // _STEP) * _STEP // _MEGABYTE}MB, "
                 "or fewer --workers"
             )
 
