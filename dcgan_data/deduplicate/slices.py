@@ -106,9 +106,10 @@ class Room:
         share = Part(0, 0, self.bands.buckets // _MOST_PARTS, -(-self.codes // _MOST_PARTS))
         if not all(self.fits([part]) for part in (share, *smallest)):
             least = max(self._least([part]) for part in (share, *smallest))
+            workers = f"{self.workers} worker{'s' if self.workers > 1 else ''}"
             raise BadRequest(
                 f"--memory: {self.memory // _MEGABYTE}MB are too little to search among {self.codes:,} codes "
-                f"with {self.workers} worker{'s' if self.workers > 1 else ''}; give at least {-(-least // _STEP) * _STEP // _MEGABYTE}MB, "
+                f"with {workers}; give at least {-(-least // _STEP) * _STEP // _MEGABYTE}MB, "
                 "or fewer --workers"
             )
 
